@@ -1,0 +1,3 @@
+from chatkeep.dialects.native.routes import build
+
+__all__ = ["build"]

@@ -1,0 +1,94 @@
+"""Ask the model: wait for the whole answer, or read it as server-sent events."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from fastapi import Request, Response
+
+from chatkeep.dialects.native import errors, translate, wire
+from chatkeep.dialects.native.manner import Caller
+from chatkeep.dialects.native.routes.chats import ChatPath, Key
+from chatkeep.domain.errors import ProviderFailed
+from chatkeep.domain.ids import ChatId, ModelId
+from chatkeep.domain.message import NewMessage
+from chatkeep.models.port import TextDelta
+from chatkeep.runtime.runner import LiveRun
+from chatkeep.services import runs
+from chatkeep.services.context import Answer
+from chatkeep.services.runs import Outcome, Wish
+from chatkeep.web import sse
+from chatkeep.web.answers import JsonAnswer, write
+from chatkeep.web.dialect import TheHouse, make_router
+from chatkeep.web.idempotency import claimed
+
+router = make_router()
+
+
+@router.post(
+    "/chats/{chat_id}/generate",
+    summary="Ask the model",
+    responses={200: {"model": wire.GenerateOut, "content": {"text/event-stream": {}}}},
+)
+async def generate(
+    chat_id: ChatPath,
+    body: wire.GenerateIn,
+    ctx: Caller,
+    house: TheHouse,
+    request: Request,
+    idempotency_key: Key = None,
+) -> Response:
+    """Append `message` if given, then answer. The question is on disk before the model is called, and the run goes on
+    when you go away. With `stream`, events `run`, `delta`, `reasoning` and at last `done` or `error`.
+    """
+    house.runner.check_open()
+    said = [] if body.message is None else [NewMessage("user", body.message, author_id=ctx.principal.id)]
+    wish = Wish(
+        model_id=None if body.model_id is None else ModelId(body.model_id),
+        max_tokens=body.max_tokens,
+        temperature=body.temperature,
+    )
+    claim = await claimed(ctx, request, lambda started: None)
+    settle = _settle_events if body.stream else _settle
+    live = house.runner.begin(await runs.start(claim, ChatId(chat_id), said, wish, settle=settle))
+    if body.stream:
+        return sse.stream(_events(live), heartbeat_s=ctx.system.limits.sse_heartbeat_s)
+    outcome = await live.outcome()
+    if outcome.error is not None:
+        return errors.write_error(ProviderFailed(outcome.error), request.method)
+    return JsonAnswer(_out(outcome))
+
+
+async def _events(live: LiveRun) -> AsyncIterator[bytes]:
+    run = live.started.run
+    yield sse.data({"run_id": run.id, "chat_id": run.chat_id, "question_id": run.question_id}, event="run")
+    async for piece in live.pieces():
+        yield sse.data({"text": piece.text}, event="delta" if isinstance(piece, TextDelta) else "reasoning")
+    yield _last(await live.outcome())
+
+
+def _last(outcome: Outcome) -> bytes:
+    return sse.data(_out(outcome), event="done" if outcome.error is None else "error")
+
+
+def _settle(outcome: Outcome) -> Answer:
+    if outcome.error is None:
+        return 200, write(_out(outcome))
+    problem = errors.write_error(ProviderFailed(outcome.error), "POST")
+    return problem.status_code, bytes(problem.body)
+
+
+def _settle_events(outcome: Outcome) -> Answer:
+    return 200, _last(outcome)
+
+
+def _out(outcome: Outcome) -> wire.GenerateOut:
+    run = outcome.run
+    return {
+        "run_id": run.id,
+        "chat_id": run.chat_id,
+        "question_id": run.question_id,
+        "message": None if outcome.message is None else translate.message(outcome.message),
+        "usage": translate.usage(outcome.usage),
+        "error": outcome.error,
+    }

@@ -1,0 +1,1 @@
+"""What things are: frozen values, ids, errors, limits, text rules. Pure; no I/O, no framework."""

@@ -1,0 +1,1 @@
+"""The shell: the outermost application, the doors, the server, drain, health."""

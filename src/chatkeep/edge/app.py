@@ -1,0 +1,190 @@
+"""The outermost application: request ids, access log, metrics, last resort, health; then the doors.
+
+Written as plain ASGI because everything passes through it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+
+import orjson
+import structlog
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Message, Receive, Scope, Send
+
+from chatkeep.domain.chat import Dialect
+from chatkeep.edge.drain import Drain
+from chatkeep.edge.metrics import CONTENT_TYPE, Metrics
+from chatkeep.edge.doors import PREFIXES, choose
+from chatkeep.web.bodies import guarded
+from chatkeep.web.dialect import Built
+from chatkeep.web.house import House
+
+log = structlog.get_logger("chatkeep.requests")
+METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
+SECURITY_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-frame-options", b"DENY"),
+    (b"content-security-policy", b"default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"),
+)
+
+
+class Edge:
+    """The ASGI application of the server."""
+
+    def __init__(
+        self,
+        house: House,
+        dialects: Mapping[Dialect, Built],
+        *,
+        drain: Drain,
+        lifespan: Callable[[], AbstractAsyncContextManager[None]],
+        logs_requests: bool = True,
+    ) -> None:
+        self._house = house
+        self._dialects = dialects
+        self._drain = drain
+        self._lifespan = lifespan
+        self._logs_requests = logs_requests
+        self.metrics = Metrics()
+        self._own: dict[str, Callable[[], Response]] = {
+            "/": self._index,
+            "/health": self._health,
+            "/ready": self._ready,
+            "/metrics": self._metrics,
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, or run the lifespan."""
+        if scope["type"] == "lifespan":
+            await self._run_lifespan(receive, send)
+        elif scope["type"] == "http":
+            await _Exchange(self, scope, send).run(receive)
+        else:
+            await send({"type": "websocket.close", "code": 1008, "reason": "no such door"})
+
+    async def answer(self, scope: Scope, receive: Receive, send: Send) -> str:
+        """Let whoever lives at the URL answer; the door's name, for log and metrics."""
+        path: str = scope["path"]
+        own = self._own.get(path)
+        if own is not None:
+            allowed = scope["method"] in ("GET", "HEAD")
+            response = own() if allowed else _plain(405, "Method Not Allowed", {"allow": "GET, HEAD"})
+            await response(scope, receive, send)
+            return "edge"
+        door = choose(path, scope["headers"])
+        if door is None:
+            await _plain(404, "Nothing lives here. See / for what does.")(scope, receive, send)
+            return "edge"
+        name, prefix = door
+        await self._dialect(name, prefix, scope, guarded(receive, scope, self._house.system.limits), send)
+        return name
+
+    async def _dialect(self, name: Dialect, prefix: str, scope: Scope, receive: Receive, send: Send) -> None:
+        built = self._dialects[name]
+        scope["root_path"] = prefix
+        found = built.hot.match(scope["method"], scope["path"][len(prefix) :])
+        if found is None:
+            await built.app(scope, receive, send)
+            return
+        answer, path_params = found
+        scope["path_params"] = path_params
+        response = await built.hot.run(answer, Request(scope, receive, send))
+        await response(scope, receive, send)
+
+    def report(self, scope: Scope, door: str, status: int, seconds: float) -> None:
+        """Count and log one answered request: never texts, never query strings, never credentials."""
+        method = scope["method"] if scope["method"] in METHODS else "OTHER"
+        self.metrics.observe(door, method, status, seconds)
+        if self._logs_requests:
+            log.info(
+                "request",
+                request_id=scope["state"]["request_id"],
+                method=method,
+                path=scope["path"],
+                status=status,
+                ms=round(seconds * 1000, 2),
+                door=door,
+            )
+
+    def new_request_id(self, scope: Scope) -> str:
+        """The client's own `X-Request-Id` if it is a plain one, else a new one."""
+        for name, value in scope["headers"]:
+            if name == b"x-request-id" and 0 < len(value) <= 64 and value.replace(b"-", b"").isalnum():
+                return str(value.decode("ascii"))
+        return self._house.system.entropy.uuid7()
+
+    async def _run_lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        async with self._lifespan():
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    def _index(self) -> Response:
+        doors = {name: {"prefix": prefix, "docs": f"{prefix}/docs"} for prefix, name in PREFIXES}
+        return _json(200, {"name": "chatkeep", "doors": doors, "health": "/health"})
+
+    def _health(self) -> Response:
+        return _json(200, {"status": True})
+
+    def _ready(self) -> Response:
+        is_store_well = self._house.system.store.is_healthy()
+        is_ready = is_store_well and not self._drain.is_draining
+        state = {"ready": is_ready, "store": is_store_well, "draining": self._drain.is_draining}
+        return _json(200 if is_ready else 503, state)
+
+    def _metrics(self) -> Response:
+        self.metrics.runs.set(self._house.runner.running_count)
+        return Response(self.metrics.text(), headers={"content-type": CONTENT_TYPE})
+
+
+class _Exchange:
+    """One request and its answer: adds the outer headers, notes the status, catches what nobody else did."""
+
+    __slots__ = ("_edge", "_request_id", "_scope", "_send", "_status")
+
+    def __init__(self, edge: Edge, scope: Scope, send: Send) -> None:
+        self._edge = edge
+        self._scope = scope
+        self._send = send
+        self._status = 0
+        self._request_id = edge.new_request_id(scope)
+        scope.setdefault("state", {})["request_id"] = self._request_id
+
+    async def run(self, receive: Receive) -> None:
+        started = time.perf_counter()
+        door = "edge"
+        try:
+            door = await self._edge.answer(self._scope, receive, self.send)
+        except (
+            Exception
+        ):  # the last resort: whatever it was, the client gets a sentence and the log the traceback
+            log.exception("unhandled", request_id=self._request_id, path=self._scope["path"])
+            if self._status == 0:
+                await _plain(500, "Internal Server Error")(self._scope, receive, self.send)
+        finally:
+            self._edge.report(self._scope, door, self._status or 499, time.perf_counter() - started)
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self._status = message["status"]
+            headers = message.setdefault("headers", [])
+            headers.append((b"x-request-id", self._request_id.encode()))
+            headers.extend(SECURITY_HEADERS)
+        await self._send(message)
+
+
+def _json(status: int, content: object) -> Response:
+    return Response(orjson.dumps(content), status_code=status, media_type="application/json")
+
+
+def _plain(status: int, detail: str, headers: dict[str, str] | None = None) -> Response:
+    content = {"type": "about:blank", "status": status, "detail": detail}
+    return Response(
+        orjson.dumps(content), status_code=status, media_type="application/problem+json", headers=headers
+    )

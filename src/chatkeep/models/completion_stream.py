@@ -1,0 +1,139 @@
+"""The chunks of an OpenAI chat completion, understood: pieces of text out of JSON, and how the answer ended.
+
+Pure: no I/O. Knows the fields that OpenAI, llama.cpp, vLLM, DeepSeek and OpenRouter send; passes over the rest.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, TypeGuard
+
+import orjson
+
+from chatkeep.domain.usage import Usage
+from chatkeep.models.output_text import OutputText, clean
+from chatkeep.models.port import Finished, Piece, ReasoningDelta, TextDelta
+
+_REASON_CHARACTERS_MAX = 64
+_TOKENS_MAX = 2**53
+
+
+class Malformed(ValueError):
+    """The upstream said something that is not a chat completion, or reported an error in the middle of it."""
+
+
+def parse_json(data: bytes) -> Any:
+    """The JSON value in `data`; escaped lone surrogates and broken UTF-8 are let through. Raises `Malformed`."""
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError:
+        pass  # orjson refuses lone surrogates, and half a surrogate pair is what a split character looks like
+    try:
+        return json.loads(data.decode(errors="replace"))
+    except (ValueError, RecursionError):
+        raise Malformed(f"not JSON: {data[:80].decode(errors='replace')}") from None
+
+
+class CompletionStream:
+    """One answer as far as it has been heard."""
+
+    def __init__(self) -> None:
+        self.has_begun = False  # a first piece, or the end, was heard
+        self.is_done = False  # the upstream said that nothing follows
+        self._reason: str | None = None
+        self._usage: Usage | None = None
+        self._text = OutputText()
+        self._reasoning = OutputText()
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the answer is complete; only the usage may still follow."""
+        return self.is_done or self._reason is not None
+
+    def take(self, data: bytes) -> list[Piece]:
+        """The pieces in one event's data. Raises `Malformed`, but not once the answer is whole."""
+        if self.is_done:
+            return []
+        try:
+            return self._take(data)
+        except Malformed:
+            if not self.is_whole:
+                raise
+            self.is_done = True  # whatever it was, the answer came before it
+            return []
+
+    def finish(self) -> list[Piece]:
+        """The end of the answer. Raises `Malformed` when it was broken off."""
+        if not self.is_whole:
+            raise Malformed("the stream ended before the answer did")
+        pieces = _pieces(self._reasoning.flush(), self._text.flush())
+        pieces.append(Finished(self._usage, self._reason or "unknown"))
+        return pieces
+
+    def _take(self, data: bytes) -> list[Piece]:
+        if data == b"[DONE]":
+            self.is_done = self.has_begun = True
+            return []
+        chunk = parse_json(data)
+        if not isinstance(chunk, dict):
+            raise Malformed("a chunk that is not an object")
+        if error := chunk.get("error"):
+            raise Malformed(_error_sentence(error))
+        self._usage = _usage(chunk.get("usage")) or self._usage
+        # Only one answer was asked for, so any with another index is passed over.
+        choices = [choice for choice in _objects(chunk.get("choices")) if not choice.get("index")]
+        return [piece for choice in choices for piece in self._take_choice(choice)]
+
+    def _take_choice(self, choice: dict[str, Any]) -> list[Piece]:
+        delta = choice.get("delta")
+        pieces = self._take_delta(delta) if isinstance(delta, dict) else []
+        reason = choice.get("finish_reason")
+        if isinstance(reason, str) and reason:
+            self._reason = clean(reason)[:_REASON_CHARACTERS_MAX]
+            self.has_begun = True
+        return pieces
+
+    def _take_delta(self, delta: dict[str, Any]) -> list[Piece]:
+        thought = _text(delta, "reasoning_content") or _text(delta, "reasoning")
+        text = _text(delta, "content")
+        pieces = _pieces(self._reasoning.feed(thought), self._text.feed(text))
+        self.has_begun = self.has_begun or bool(pieces)
+        return pieces
+
+
+def _pieces(thought: str, text: str) -> list[Piece]:
+    pieces: list[Piece] = []
+    if thought:
+        pieces.append(ReasoningDelta(thought))
+    if text:
+        pieces.append(TextDelta(text))
+    return pieces
+
+
+def _objects(value: object) -> list[dict[str, Any]]:
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+
+
+def _text(delta: dict[str, Any], field: str) -> str:
+    value = delta.get(field)
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise Malformed(f"a chunk whose {field} is not text")
+    return value
+
+
+def _usage(value: object) -> Usage | None:
+    if not isinstance(value, dict):
+        return None
+    read, written = value.get("prompt_tokens"), value.get("completion_tokens")
+    return Usage(read, written) if _is_count(read) and _is_count(written) else None
+
+
+def _is_count(value: object) -> TypeGuard[int]:
+    return type(value) is int and 0 <= value <= _TOKENS_MAX
+
+
+def _error_sentence(error: object) -> str:
+    message = error.get("message") if isinstance(error, dict) else error
+    return f"upstream error: {message if isinstance(message, str) else error}"

@@ -1,0 +1,91 @@
+"""The hole that every model fills: a prompt goes in, pieces of an answer come out, one `Finished` ends it.
+
+The runtime and the services talk to `Provider` only; which provider it is, only the wiring knows. Text that comes out
+of a provider is clean: no NUL and no lone surrogates, whatever the model said. Every trouble with a provider is one
+error, `ProviderFailed`, whose sentence holds no secret.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from chatkeep.domain.usage import Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One message of the prompt; `role` is "system", "user" or "assistant"."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What is asked: the turns in order, the model by the provider's own name, bounds (None: the provider's own)."""
+
+    model_name: str
+    turns: tuple[Turn, ...]
+    max_tokens: int | None
+    temperature: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class TextDelta:
+    """The next piece of the answer; never empty."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReasoningDelta:
+    """The next piece of what the model thought before it answered; never empty."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The answer is whole. `reason` as the provider says it ("stop", "length", ...; "unknown" if it does not say)."""
+
+    usage: Usage | None
+    reason: str
+
+
+Piece = TextDelta | ReasoningDelta | Finished
+
+
+@dataclass(frozen=True, slots=True)
+class ModelListing:
+    """A model a provider offers; `context_window` in tokens, None where the provider does not tell."""
+
+    name: str
+    context_window: int | None
+
+
+class Provider(Protocol):
+    """Something that answers prompts. Used on one event loop, by any number of tasks at once."""
+
+    @property
+    def name(self) -> str:
+        """The provider's configured name, as `ModelCard.provider` holds it."""
+        ...
+
+    def stream(self, prompt: Prompt) -> AsyncIterator[Piece]:
+        """Answer `prompt` piece by piece as an async generator: exactly one `Finished`, and it is the last.
+
+        Raises `ProviderFailed` on any trouble upstream (connecting, an HTTP error, a malformed or broken-off stream, a
+        time-out); the pieces given before it stand. Cancelling the consuming task, or `aclose()` of the generator,
+        closes the connection upstream, so that nobody pays for an answer that nobody reads.
+        """
+        ...
+
+    async def list_models(self) -> list[ModelListing]:
+        """The models offered now. Raises `ProviderFailed`."""
+        ...
+
+    async def aclose(self) -> None:
+        """Let go of connections and processes; answers under way fail. May be called twice."""
+        ...

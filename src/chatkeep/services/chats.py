@@ -1,0 +1,309 @@
+"""Chats: create, get, list, change, delete, restore. Source of the fields: contracts/union_model.md U1.4."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from chatkeep.domain.chat import Chat, ChatAccess, ChatChanges, ChatFilter, ChatThread, NewChat, Unset
+from chatkeep.domain.errors import AlreadyExists, InvalidField, NotFound, VersionMismatch
+from chatkeep.domain.ids import ChatId, FolderId, MessageId, ModelId, PrincipalId, is_id
+from chatkeep.domain.json import JsonObject
+from chatkeep.domain.message import NewMessage
+from chatkeep.domain.page import Page, read_cursor, write_cursor
+from chatkeep.domain.text import US, check_text, tag_id
+from chatkeep.services import access, appending
+from chatkeep.services.context import Context
+from chatkeep.store import chats, folders, messages, models, principals
+from chatkeep.store.driver import Transaction
+from chatkeep.store.rows import write_json
+
+
+async def create(
+    ctx: Context, new: NewChat, said: Sequence[NewMessage] = (), *, head: MessageId | None = None
+) -> ChatThread:
+    """Make a chat, with messages if given, in one transaction.
+
+    Raises `AlreadyExists` for a taken id, `InvalidField` for unknown model, folder or people and for texts over their
+    limits. Without a model the organisation's first one that can answer is taken.
+    """
+    check_new(ctx, new, said)
+
+    async def body(tx: Transaction) -> ChatThread:
+        return await create_in(tx, ctx, new, said, head=head)
+
+    return await ctx.write(body)
+
+
+def check_new(ctx: Context, new: NewChat, said: Sequence[NewMessage] = ()) -> None:
+    """What can be said about a new chat without looking into the store. Raises `InvalidField`, `MissingScope`."""
+    ctx.principal.require("chat:write")
+    _check_texts(ctx, new.title, new.system_prompt, new.metadata)
+    appending.check_said(ctx, said)
+    if new.origin == "connector" and ctx.principal.kind != "service":
+        raise InvalidField("origin", "only a service may create chats as a connector")
+    if new.ttl_s is not None and new.ttl_s <= 0:
+        raise InvalidField("ttl_s", "must be positive")
+    if new.id is not None and not is_id(new.id):
+        raise InvalidField("id", "must be 1 to 128 printable ASCII characters without blanks")
+
+
+async def create_in(
+    tx: Transaction, ctx: Context, new: NewChat, said: Sequence[NewMessage] = (), *, head: MessageId | None = None
+) -> ChatThread:
+    """The part of `create` that belongs into the transaction, for verbs that do more in it."""
+    chat = await _new_chat(tx, ctx, new)
+    if await chats.access(tx, chat.id) is not None:
+        raise AlreadyExists("A chat with this id exists already.")
+    await chats.insert(tx, chat)
+    written = []
+    if said:
+        state = await chats.appending(tx, chat.id)
+        assert state is not None
+        written = await appending.append_to(tx, ctx, chat.id, state, said, head=head)
+    stored = await chats.get(tx, chat.id)
+    assert stored is not None
+    return ChatThread(stored, written)
+
+
+async def peek(ctx: Context, chat_id: ChatId) -> ChatAccess:
+    """Access and version of a chat by one point read. Raises `NotFound`."""
+    ctx.principal.require("chat:read")
+    access.check_id(chat_id)
+
+    async def body(tx: Transaction) -> ChatAccess:
+        return await access.readable(tx, ctx, chat_id)
+
+    return await ctx.peek(body)
+
+
+async def get(ctx: Context, chat_id: ChatId) -> Chat:
+    """One chat without its messages. Raises `NotFound`."""
+    ctx.principal.require("chat:read")
+    access.check_id(chat_id)
+
+    async def body(tx: Transaction) -> Chat:
+        await access.readable(tx, ctx, chat_id)
+        return await _existing(tx, chat_id)
+
+    return await ctx.peek(body)
+
+
+async def read(ctx: Context, chat_id: ChatId) -> ChatThread:
+    """One chat with all its messages, as of one moment. Raises `NotFound`."""
+    ctx.principal.require("chat:read")
+    access.check_id(chat_id)
+
+    async def body(tx: Transaction) -> ChatThread:
+        await access.readable(tx, ctx, chat_id)
+        return ChatThread(await _existing(tx, chat_id), await messages.of_chat(tx, chat_id))
+
+    return await ctx.read(body)
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A page of chats and how many there are in all, both as of one moment."""
+
+    page: Page[Chat]
+    total_count: int
+
+
+async def list_chats(ctx: Context, chosen: ChatFilter, *, cursor: str | None, limit: int) -> Listing:
+    """Chats the caller may read, latest change first. Raises `BadCursor`. Deleted ones only for those who may restore."""
+    ctx.principal.require("chat:read")
+    before = chats.LATEST
+    if cursor is not None:
+        updated_at, chat_id = read_cursor(cursor, int, str)
+        before = (int(updated_at), str(chat_id))
+
+    async def body(tx: Transaction) -> Listing:
+        now = ctx.now_us()
+        rows = await chats.page(tx, ctx.principal, chosen, now=now, before=before, limit=limit + 1)
+        total = await chats.count(tx, ctx.principal, chosen, now=now)
+        items = rows[:limit]
+        after = write_cursor(items[-1].updated_at, items[-1].id) if len(rows) > limit else None
+        return Listing(Page(items, after), total)
+
+    return await ctx.read(body)
+
+
+async def update(ctx: Context, chat_id: ChatId, changes: ChatChanges, *, if_version: int | None = None) -> Chat:
+    """Change what `changes` names. Raises `NotFound`, `NotAllowed`, `VersionMismatch`, `InvalidField`."""
+    ctx.principal.require("chat:write")
+    access.check_id(chat_id)
+    _check_texts(ctx, changes.title, changes.system_prompt, changes.metadata)
+
+    async def body(tx: Transaction) -> Chat:
+        found = await access.changeable(tx, ctx, chat_id)
+        _check_version(found, if_version)
+        before = await _existing(tx, chat_id)
+        after = await _changed(tx, ctx, before, changes)
+        if after != before:
+            await chats.update(tx, replace(after, updated_at=ctx.now_us()))
+        return await _existing(tx, chat_id)
+
+    return await ctx.write(body)
+
+
+async def delete(ctx: Context, chat_id: ChatId, *, if_version: int | None = None) -> None:
+    """Soft delete: nobody reads it any more, `restore` brings it back. Raises `NotFound`, also the second time."""
+    ctx.principal.require("chat:write")
+    access.check_id(chat_id)
+
+    async def body(tx: Transaction) -> None:
+        found = await access.changeable(tx, ctx, chat_id)
+        _check_version(found, if_version)
+        await tx.run("chat_soft_delete", id=chat_id, now=ctx.now_us(), deleted_by=ctx.principal.id)
+
+    await ctx.write(body)
+
+
+async def restore(ctx: Context, chat_id: ChatId) -> Chat:
+    """Undo a soft delete. Raises `NotFound` when there is no deleted chat of this id that the caller manages."""
+    ctx.principal.require("chat:write")
+    access.check_id(chat_id)
+
+    async def body(tx: Transaction) -> Chat:
+        found = await chats.access(tx, chat_id)
+        if found is None or found.deleted_at is None or not found.is_managed_by(ctx.principal):
+            raise NotFound(access.NOUN)
+        if replace(found, deleted_at=None).is_gone(ctx.now_us()):
+            raise NotFound(access.NOUN)
+        await tx.run("chat_restore", id=chat_id, now=ctx.now_us())
+        return await _existing(tx, chat_id)
+
+    return await ctx.write(body)
+
+
+async def _existing(tx: Transaction, chat_id: ChatId) -> Chat:
+    chat = await chats.get(tx, chat_id)
+    assert chat is not None, "access was checked in this transaction"
+    return chat
+
+
+def _check_version(found: ChatAccess, if_version: int | None) -> None:
+    if if_version is not None and found.version != if_version:
+        raise VersionMismatch()
+
+
+async def _new_chat(tx: Transaction, ctx: Context, new: NewChat) -> Chat:
+    now = ctx.now_us()
+    owner_id = new.owner_id or ctx.principal.id
+    owner = await principals.get(tx, owner_id)
+    assert owner is not None, "an owner is the caller or was found by the dialect"
+    if new.folder_id is not None:
+        await _check_folder(tx, new.folder_id, owner_id)
+    return Chat(
+        organisation_id=ctx.principal.organisation_id,
+        id=new.id or ChatId(ctx.system.entropy.uuid7()),
+        owner_id=owner_id,
+        owner_name=owner.name,
+        owner_external_id=owner.external_id,
+        dialect=new.dialect,
+        model_id=await _model(tx, new.model_id),
+        agent_id=new.agent_id,
+        title=new.title,
+        system_prompt=new.system_prompt,
+        metadata=new.metadata,
+        extra=new.extra,
+        origin=new.origin or ctx.principal.origin,
+        source=new.source,
+        visibility=new.visibility,
+        status=None,
+        last_error=None,
+        last_error_at=None,
+        session_state="ongoing",
+        end_reason=None,
+        current_message_id=None,
+        last_seq=0,
+        is_branched=False,
+        message_count=0,
+        documents_count=0,
+        last_message_at=None,
+        pinned=new.pinned,
+        archived=new.archived,
+        folder_id=new.folder_id,
+        share_id=None,
+        expires_at=None if new.ttl_s is None else now + new.ttl_s * US,
+        deleted_at=None,
+        deleted_by=None,
+        created_at=now,
+        updated_at=now,
+        version=1,
+        tags=_tags(ctx, new.tags),
+        shared_with=await _people(tx, ctx, new.shared_with),
+    )
+
+
+async def _changed(tx: Transaction, ctx: Context, chat: Chat, changes: ChatChanges) -> Chat:
+    plain = {
+        name: value
+        for name in ("title", "system_prompt", "metadata", "visibility", "pinned", "archived", "session_state")
+        if not isinstance(value := getattr(changes, name), Unset)
+    }
+    after = replace(chat, **plain)
+    if not isinstance(changes.model_id, Unset):
+        after = replace(after, model_id=await _model(tx, changes.model_id))
+    if not isinstance(changes.tags, Unset):
+        after = replace(after, tags=_tags(ctx, changes.tags))
+    if not isinstance(changes.shared_with, Unset):
+        after = replace(after, shared_with=await _people(tx, ctx, changes.shared_with))
+    if not isinstance(changes.folder_id, Unset):
+        if changes.folder_id is not None:
+            await _check_folder(tx, changes.folder_id, chat.owner_id)
+        after = replace(after, folder_id=changes.folder_id)
+    if not isinstance(changes.current_message_id, Unset):
+        turn = await messages.turn_number(tx, chat.id, changes.current_message_id)
+        if turn is None:
+            raise InvalidField("current_message_id", "no such message in this chat")
+        after = replace(after, current_message_id=changes.current_message_id, message_count=turn, is_branched=True)
+    return after
+
+
+async def _model(tx: Transaction, model_id: ModelId | None) -> ModelId | None:
+    if model_id is None:
+        return next((model.id for model in await models.everything(tx) if model.can_answer), None)
+    if not is_id(model_id) or await models.get(tx, model_id) is None:
+        raise InvalidField("model_id", "no such model")
+    return model_id
+
+
+async def _check_folder(tx: Transaction, folder_id: FolderId, owner_id: PrincipalId | None) -> None:
+    folder = await folders.get(tx, folder_id) if is_id(folder_id) else None
+    if folder is None or folder.owner_id != owner_id:
+        raise InvalidField("folder_id", "no such folder")
+
+
+async def _people(tx: Transaction, ctx: Context, people: tuple[PrincipalId, ...]) -> tuple[PrincipalId, ...]:
+    unique = tuple(dict.fromkeys(people))
+    if len(unique) > ctx.system.limits.shared_with_max:
+        raise InvalidField("shared_with", f"at most {ctx.system.limits.shared_with_max} people")
+    for principal_id in unique:
+        if not is_id(principal_id) or await principals.get(tx, principal_id) is None:
+            raise InvalidField("shared_with", "no such person in this organisation")
+    return unique
+
+
+def _tags(ctx: Context, names: tuple[str, ...]) -> tuple[str, ...]:
+    if len(names) > ctx.system.limits.tags_max:
+        raise InvalidField("tags", f"at most {ctx.system.limits.tags_max} tags")
+    unique: dict[str, str] = {}
+    for name in names:
+        check_text("tags", name, characters_max=ctx.system.limits.name_characters_max)
+        if not name.strip() or tag_id(name) == "none":
+            raise InvalidField("tags", "a tag needs a name other than 'none'")
+        unique.setdefault(tag_id(name), name.strip())
+    return tuple(unique.values())
+
+
+def _check_texts(
+    ctx: Context, title: str | None | Unset, prompt: str | None | Unset, metadata: JsonObject | None | Unset
+) -> None:
+    limits = ctx.system.limits
+    if isinstance(title, str):
+        check_text("title", title, characters_max=limits.title_characters_max)
+    if isinstance(prompt, str):
+        check_text("system_prompt", prompt, bytes_max=limits.system_prompt_bytes_max)
+    if isinstance(metadata, dict) and len(write_json(metadata) or "") > limits.metadata_bytes_max:
+        raise InvalidField("metadata", f"must have at most {limits.metadata_bytes_max} bytes as JSON")

@@ -1,0 +1,131 @@
+"""What every verb gets: the system's parts and the caller, with the three ways into the store.
+
+A `Claim` makes a write happen once for an Idempotency-Key: the request, its effect and its answer are one transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from chatkeep.domain.errors import IdempotencyInFlight, IdempotencyMismatch, ProviderFailed
+from chatkeep.domain.ids import Clock, Entropy
+from chatkeep.domain.limits import Limits
+from chatkeep.domain.principal import Principal
+from chatkeep.domain.run import INTERRUPTED
+from chatkeep.domain.text import US
+from chatkeep.models.port import Provider
+from chatkeep.services.keyring import Keyring
+from chatkeep.services.throttle import Throttle
+from chatkeep.store import idempotency
+from chatkeep.store.driver import Body, Store, Transaction
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The operator's choices that verbs follow. Times in seconds."""
+
+    is_sign_up_open: bool = False
+    session_s: int = 28 * 24 * 3600
+    access_token_s: int = 3600
+    ephemeral_ttl_s: int = 24 * 3600
+    issuer: str = "chatkeep"
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """The parts that the wiring put together; the same for all requests of a process."""
+
+    store: Store
+    clock: Clock
+    entropy: Entropy
+    limits: Limits
+    policy: Policy
+    keyring: Keyring
+    throttle: Throttle
+    providers: Mapping[str, Provider]
+
+
+class Replay(Exception):  # noqa: N818 - not an error: the answer of a request that was made before
+    """The request was answered before; this is that answer."""
+
+    def __init__(self, status: int, body: bytes) -> None:
+        super().__init__(status)
+        self.status = status
+        self.body = body
+
+
+Answer = tuple[int, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One request under an Idempotency-Key.
+
+    `render` turns what the write returned into the answer to remember, or None when the answer comes later (`settle`).
+    """
+
+    name: idempotency.RequestKey
+    fingerprint: bytes
+    render: Callable[[Any], Answer | None]
+
+    async def guard(self, tx: Transaction, *, now_us: int, memory_s: int) -> None:
+        """Raise `Replay`, `IdempotencyMismatch` or `IdempotencyInFlight` when the key was used before."""
+        seen = await idempotency.get(tx, self.name, not_before=now_us - memory_s * US)
+        if seen is None:
+            return
+        if seen.fingerprint != self.fingerprint:
+            raise IdempotencyMismatch()
+        if seen.status is None:
+            raise IdempotencyInFlight()
+        if seen.status == 0:
+            raise ProviderFailed(INTERRUPTED)
+        raise Replay(seen.status, seen.body or b"")
+
+    async def remember(self, tx: Transaction, result: object, *, now_us: int) -> None:
+        """Write the request down with its answer, in the transaction of its effect."""
+        status, body = self.render(result) or (None, None)
+        await idempotency.put(tx, self.name, idempotency.Remembered(self.fingerprint, status, body), now=now_us)
+
+    async def settle(self, tx: Transaction, answer: Answer) -> None:
+        """Add an answer that came later."""
+        await idempotency.answer(tx, self.name, *answer)
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The caller of one request. All reads and writes through it are bound to the caller's organisation."""
+
+    system: System
+    principal: Principal
+    claim: Claim | None = None
+
+    def now_us(self) -> int:
+        """The time, in microseconds UTC."""
+        return self.system.clock.now_us()
+
+    async def write(self, body: Callable[[Transaction], Awaitable[T]]) -> T:
+        """One durable transaction; once only where the request carries an Idempotency-Key."""
+        claim = self.claim
+        if claim is None:
+            return await self.system.store.write(self.principal.organisation_id, body)
+
+        async def once(tx: Transaction) -> T:
+            now_us = self.now_us()
+            await claim.guard(tx, now_us=now_us, memory_s=self.system.limits.idempotency_memory_s)
+            result = await body(tx)
+            await claim.remember(tx, result, now_us=now_us)
+            return result
+
+        return await self.system.store.write(self.principal.organisation_id, once)
+
+    async def read(self, body: Body[T]) -> T:
+        """One snapshot off the event loop."""
+        return await self.system.store.read(self.principal.organisation_id, body)
+
+    async def peek(self, body: Body[T]) -> T:
+        """A point read at once."""
+        return await self.system.store.peek(self.principal.organisation_id, body)

@@ -1,0 +1,203 @@
+"""The model catalogue: list, get, create, change, delete; which provider answers for a model; what providers offer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from chatkeep.domain.errors import InvalidField, NoModel, NotAllowed, NotFound
+from chatkeep.domain.ids import ModelId
+from chatkeep.domain.limits import Limits
+from chatkeep.domain.model import Model, ModelCard
+from chatkeep.domain.page import Page, read_cursor, write_cursor
+from chatkeep.domain.text import check_text
+from chatkeep.models.port import ModelListing, Provider
+from chatkeep.services import access
+from chatkeep.services.context import Context, System
+from chatkeep.store import models, organisations
+from chatkeep.store.driver import Transaction
+
+NOUN = "Model"
+CONTEXT_WINDOW_MAX = 2_000_000
+MAX_TOKENS_MAX = 200_000
+DEFAULT_CONTEXT_WINDOW = 8_192
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Who answers for a model: the provider, the model's name there, and the prompt that belongs to the model."""
+
+    provider: Provider
+    model_name: str
+    system_prompt: str | None
+    context_window: int
+
+
+async def list_models(ctx: Context, *, cursor: str | None, limit: int) -> Page[Model]:
+    """A page of the catalogue by id. Raises `BadCursor`."""
+    ctx.principal.require("models:read")
+    after_id = "" if cursor is None else str(read_cursor(cursor, str)[0])
+
+    async def body(tx: Transaction) -> Page[Model]:
+        rows = await models.page(tx, after_id=after_id, limit=limit + 1)
+        return Page(rows[:limit], write_cursor(rows[limit - 1].id) if len(rows) > limit else None)
+
+    return await ctx.read(body)
+
+
+async def get(ctx: Context, model_id: ModelId) -> Model:
+    """One model. Raises `NotFound`."""
+    ctx.principal.require("models:read")
+    access.check_id(model_id, NOUN)
+
+    async def body(tx: Transaction) -> Model:
+        return await _existing(tx, model_id)
+
+    return await ctx.peek(body)
+
+
+async def find(ctx: Context, model_id: ModelId) -> Model | None:
+    """The model a chat names, if it is still there; for readers of chats."""
+
+    async def body(tx: Transaction) -> Model | None:
+        return await models.get(tx, model_id)
+
+    return await ctx.peek(body)
+
+
+async def create(ctx: Context, card: ModelCard) -> Model:
+    """Add a model of the organisation's own. Raises `InvalidField` for values outside their bounds."""
+    ctx.principal.require("models:write")
+    _check(ctx.system.limits, card)
+    now = ctx.now_us()
+    model = Model(
+        organisation_id=ctx.principal.organisation_id,
+        id=ModelId(ctx.system.entropy.uuid7()),
+        card=card,
+        is_system_model=False,
+        created_at=now,
+        updated_at=now,
+    )
+
+    async def body(tx: Transaction) -> Model:
+        await _check_parent(tx, card)
+        await models.insert(tx, model)
+        return model
+
+    return await ctx.write(body)
+
+
+async def update(ctx: Context, model_id: ModelId, card: ModelCard) -> Model:
+    """Give the model another card. Provider and name of a system model stay as they were found."""
+    ctx.principal.require("models:write")
+    access.check_id(model_id, NOUN)
+    _check(ctx.system.limits, card)
+
+    async def body(tx: Transaction) -> Model:
+        before = await _existing(tx, model_id)
+        same_source = (card.provider, card.model_name) == (before.card.provider, before.card.model_name)
+        if before.is_system_model and not same_source:
+            raise NotAllowed("Provider and name of a system model cannot be changed.")
+        await _check_parent(tx, card, model_id)
+        after = replace(before, card=card, updated_at=ctx.now_us())
+        await models.update(tx, after)
+        return after
+
+    return await ctx.write(body)
+
+
+async def delete(ctx: Context, model_id: ModelId) -> None:
+    """Remove a model of the organisation's own. Raises `NotFound`, and `NotAllowed` for a system model."""
+    ctx.principal.require("models:write")
+    access.check_id(model_id, NOUN)
+
+    async def body(tx: Transaction) -> None:
+        if (await _existing(tx, model_id)).is_system_model:
+            raise NotAllowed("A system model cannot be deleted; disable it instead.")
+        await models.delete(tx, model_id)
+
+    await ctx.write(body)
+
+
+async def route(tx: Transaction, system: System, model_id: ModelId | None) -> tuple[Model, Route]:
+    """The model and who answers for it. Raises `NoModel` when none can, `InvalidField` when this one cannot."""
+    if model_id is None:
+        found = next((m for m in await models.everything(tx) if m.can_answer and _source(system, m)), None)
+        if found is None:
+            raise NoModel()
+    else:
+        found = await models.get(tx, model_id)
+        if found is None:
+            raise InvalidField("model_id", "no such model")
+    source: Model | None = found
+    if found.card.provider is None and found.card.parent_model_id is not None:
+        source = await models.get(tx, found.card.parent_model_id)
+    provider = _source(system, source) if source is not None else None
+    if source is None or provider is None or not found.can_answer or not source.can_answer:
+        raise InvalidField("model_id", "this model has no provider that can answer now")
+    name = source.card.model_name or source.id
+    return found, Route(provider, name, found.card.system_prompt, found.card.context_window)
+
+
+async def sync(system: System, provider: Provider) -> int:
+    """Ask a provider what it offers and add what is new to every organisation's catalogue; how many were added.
+
+    Raises `ProviderFailed` when it does not answer.
+    """
+    offered = await provider.list_models()
+    added = 0
+    for organisation in await system.store.read(None, organisations.everyone):
+
+        async def body(tx: Transaction) -> int:
+            return await _add_missing(tx, system, provider.name, offered)
+
+        added += await system.store.write(organisation.id, body)
+    return added
+
+
+async def _add_missing(tx: Transaction, system: System, provider: str, offered: list[ModelListing]) -> int:
+    added = 0
+    for listing in offered:
+        if await models.get_by_provider(tx, provider, listing.name) is not None:
+            continue
+        now = system.clock.now_us()
+        card = ModelCard(
+            display_name=listing.name,
+            context_window=listing.context_window or DEFAULT_CONTEXT_WINDOW,
+            provider=provider,
+            model_name=listing.name,
+            is_recommended=not await models.everything(tx),
+        )
+        organisation = await tx.one("organisation_get")
+        assert organisation is not None
+        await models.insert(tx, Model(organisation[0], ModelId(system.entropy.uuid7()), card, True, now, now))
+        added += 1
+    return added
+
+
+def _source(system: System, model: Model) -> Provider | None:
+    return system.providers.get(model.card.provider or "")
+
+
+async def _existing(tx: Transaction, model_id: ModelId) -> Model:
+    found = await models.get(tx, model_id)
+    if found is None:
+        raise NotFound(NOUN)
+    return found
+
+
+async def _check_parent(tx: Transaction, card: ModelCard, own_id: ModelId | None = None) -> None:
+    if card.parent_model_id is None:
+        return
+    parent = await models.get(tx, card.parent_model_id)
+    if parent is None or parent.id == own_id or parent.card.parent_model_id is not None:
+        raise InvalidField("parent_model_id", "must name a model that has no parent itself")
+
+
+def _check(limits: Limits, card: ModelCard) -> None:
+    check_text("display_name", card.display_name, characters_max=limits.name_characters_max)
+    if not card.display_name.strip():
+        raise InvalidField("display_name", "must not be empty")
+    if not 1 <= card.context_window <= CONTEXT_WINDOW_MAX:
+        raise InvalidField("context_window", f"must be 1 to {CONTEXT_WINDOW_MAX} tokens")
+    if card.max_tokens_per_request is not None and not 1 <= card.max_tokens_per_request <= MAX_TOKENS_MAX:
+        raise InvalidField("max_tokens_per_request", f"must be 1 to {MAX_TOKENS_MAX} tokens")

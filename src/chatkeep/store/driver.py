@@ -1,0 +1,67 @@
+"""The store's port: transactions bound to one organisation, over named statements. Two plugs: SQLite, PostgreSQL.
+
+A transaction body is an `async def body(tx)` that awaits nothing but `tx`. It may be run again after a conflict between
+engines, so it must have no effect but through `tx`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol, TypeAlias, TypeVar
+
+from chatkeep.domain.ids import OrganisationId
+
+T = TypeVar("T")
+Row: TypeAlias = tuple[Any, ...]
+Value: TypeAlias = None | int | float | str | bytes
+
+
+class Transaction(Protocol):
+    """Runs named statements of `queries/*.sql`.
+
+    Bound to one organisation it fills `:organisation_id` in by itself and refuses `system_…` statements; unbound (work
+    of the system itself) it takes nothing but those.
+    """
+
+    async def one(self, name: str, /, **values: Value) -> Row | None:
+        """The first row, or None."""
+        ...
+
+    async def all(self, name: str, /, **values: Value) -> list[Row]:
+        """All rows."""
+        ...
+
+    async def run(self, name: str, /, **values: Value) -> int:
+        """Write; the number of rows touched. Raises `Conflict` where a key or reference forbids it."""
+        ...
+
+
+Body: TypeAlias = Callable[[Transaction], Awaitable[T]]
+
+
+class Store(Protocol):
+    """One durable place. `write` returns only after its commit is on disk; raises `StoreBusy`, `StoreFull` or `StoreLost`.
+
+    `peek` is for one or two point reads and may run on the event loop; `read` is one snapshot on a reader of its own and
+    may be long. `organisation_id` None is work of the system itself.
+    """
+
+    async def write(self, organisation_id: OrganisationId | None, body: Body[T]) -> T:
+        """Run `body` in a transaction that is committed with others; an exception undoes just this body."""
+        ...
+
+    async def read(self, organisation_id: OrganisationId | None, body: Body[T]) -> T:
+        """Run `body` on one snapshot, off the event loop."""
+        ...
+
+    async def peek(self, organisation_id: OrganisationId | None, body: Body[T]) -> T:
+        """Run `body` at once on the event loop's own reader."""
+        ...
+
+    def is_healthy(self) -> bool:
+        """Whether writes are still taken."""
+        ...
+
+    async def close(self) -> None:
+        """Finish what was accepted, then close."""
+        ...

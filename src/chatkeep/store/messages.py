@@ -1,0 +1,85 @@
+"""Rows of messages as domain values. Called by services inside a transaction."""
+
+from __future__ import annotations
+
+from chatkeep.domain.ids import ChatId, MessageId
+from chatkeep.domain.message import Message
+from chatkeep.store.driver import Row, Transaction
+from chatkeep.store.rows import read_json, write_json
+
+
+async def insert(tx: Transaction, message: Message) -> None:
+    """Write one message. Raises `Conflict` when the chat has its id already."""
+    await tx.run(
+        "message_insert",
+        chat_id=message.chat_id,
+        seq=message.seq,
+        id=message.id,
+        parent_id=message.parent_id,
+        role=message.role,
+        content=message.content,
+        turn_number=message.turn_number,
+        created_at=message.created_at,
+        status=message.status,
+        error=message.error,
+        author_id=message.author_id,
+        agent_id=message.agent_id,
+        state_id=message.state_id,
+        model_id=message.model_id,
+        input_tokens=message.input_tokens,
+        output_tokens=message.output_tokens,
+        cost=message.cost,
+        response_time_ms=message.response_time_ms,
+        tool_call_id=message.tool_call_id,
+        tool_calls=write_json(message.tool_calls),
+        media_type=message.media_type,
+        media_url=message.media_url,
+        metadata=write_json(message.metadata),
+        extra=write_json(message.extra or None),
+    )
+
+
+async def get(tx: Transaction, chat_id: ChatId, message_id: MessageId) -> Message | None:
+    """One message of the chat."""
+    row = await tx.one("message_get", chat_id=chat_id, id=message_id)
+    return None if row is None else _message(row)
+
+
+async def turn_number(tx: Transaction, chat_id: ChatId, message_id: MessageId) -> int | None:
+    """The turn number of one message, or None where the chat has no such message."""
+    row = await tx.one("message_turn", chat_id=chat_id, id=message_id)
+    return None if row is None else int(row[0])
+
+
+async def of_chat(tx: Transaction, chat_id: ChatId) -> list[Message]:
+    """All messages of the chat in the order they were written."""
+    return [_message(row) for row in await tx.all("messages_all", chat_id=chat_id)]
+
+
+async def after(tx: Transaction, chat_id: ChatId, seq: int, limit: int) -> list[Message]:
+    """Up to `limit` messages after `seq`, oldest first."""
+    return [_message(row) for row in await tx.all("messages_after", chat_id=chat_id, seq=seq, row_limit=limit)]
+
+
+async def before(tx: Transaction, chat_id: ChatId, seq: int, limit: int) -> list[Message]:
+    """Up to `limit` messages before `seq`, newest first."""
+    return [_message(row) for row in await tx.all("messages_before", chat_id=chat_id, seq=seq, row_limit=limit)]
+
+
+async def speaking(tx: Transaction, chat_id: ChatId, *, newest_first: bool, offset: int, limit: int) -> list[Message]:
+    """User and assistant messages of an unbranched chat by offset."""
+    name = "messages_speaking_backward" if newest_first else "messages_speaking_forward"
+    return [_message(row) for row in await tx.all(name, chat_id=chat_id, row_offset=offset, row_limit=limit)]
+
+
+def _message(row: Row) -> Message:
+    *plain, tool_call_id, tool_calls, media_type, media_url, metadata, extra = row
+    return Message(
+        *plain,
+        tool_call_id,
+        read_json(tool_calls),
+        media_type,
+        media_url,
+        read_json(metadata),
+        read_json(extra) if extra is not None else {},
+    )

@@ -1,0 +1,60 @@
+"""Numbered migrations for SQLite, and the places where a database file must not live."""
+
+from __future__ import annotations
+
+import re
+from importlib.resources import files
+from pathlib import Path
+
+import apsw
+
+from chatkeep.domain.errors import StoreRefused
+
+APPLICATION_ID = 0x434B5031  # "CKP1": tells our files from any other SQLite file.
+_NAME = re.compile(r"(\d{4})_\w+\.sql\Z")
+_NETWORK = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "ceph", "glusterfs", "lustre", "9p", "fuse.sshfs", "ncpfs"}
+
+
+def migrations() -> list[tuple[int, str]]:
+    """All migrations as (number, SQL), ascending from 1 without gaps."""
+    folder = files("chatkeep.store") / "migrations"
+    found = sorted((int(m[1]), e.read_text()) for e in folder.iterdir() if (m := _NAME.match(e.name)))
+    assert [number for number, _ in found] == list(range(1, len(found) + 1)), "migrations must be numbered from 1"
+    return found
+
+
+def migrate(connection: apsw.Connection) -> None:
+    """Bring the schema up to date, each step in its own transaction; raise `StoreRefused` for a newer or foreign file."""
+    steps = migrations()
+    version = _pragma(connection, "user_version")
+    owner = _pragma(connection, "application_id")
+    if owner not in (0, APPLICATION_ID) or (owner == 0 and version):
+        raise StoreRefused("The file is an SQLite database of some other program.")
+    if version > len(steps):
+        raise StoreRefused(f"The database has schema {version}; this chatkeep knows {len(steps)}. Use a newer chatkeep.")
+    for number, sql in steps[version:]:
+        with connection:
+            connection.execute(sql)
+            connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
+            connection.execute(f"PRAGMA user_version={number}")
+
+
+def refuse_network_file_system(folder: Path, mounts: Path = Path("/proc/mounts")) -> None:
+    """Raise `StoreRefused` where SQLite's locks cannot be trusted. Knows Linux; elsewhere it lets everything pass."""
+    if not mounts.exists():
+        return
+    kind, best = "", -1
+    where = folder.resolve()
+    for line in mounts.read_text().splitlines():
+        point, fs = line.split(" ")[1:3]
+        at = Path(point.replace("\\040", " "))
+        if (where == at or at in where.parents) and len(at.parts) >= best:
+            kind, best = fs, len(at.parts)
+    if kind in _NETWORK:
+        raise StoreRefused(f"{folder} is on a network file system ({kind}); SQLite would lose data there.")
+
+
+def _pragma(connection: apsw.Connection, name: str) -> int:
+    row = connection.execute(f"PRAGMA {name}").fetchone()
+    assert row is not None
+    return int(row[0])

@@ -1,0 +1,166 @@
+"""The SQLite plug of the store: WAL, `synchronous=FULL`, one writer thread with group commit, reader threads.
+
+Only wiring and the command line name this module. The event loop has a reader of its own for point reads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import local
+from typing import Any, TypeVar
+
+import apsw
+
+from chatkeep.domain.ids import OrganisationId
+from chatkeep.store import statements
+from chatkeep.store.driver import Body, Row, Value
+from chatkeep.store.migrate import migrate, refuse_network_file_system
+from chatkeep.store.sqlite_errors import translated
+from chatkeep.store.sqlite_writer import Checkpointer, Writer
+
+T = TypeVar("T")
+PAGE_BYTES = 8192
+BUSY_TIMEOUT_MS = 10_000
+CACHE_KIB = 16_384
+READER_THREADS = 2
+
+
+class SqliteTransaction:
+    """Runs statements on one connection without ever suspending; see `driver.Transaction`."""
+
+    __slots__ = ("_connection", "_organisation_id", "_sql")
+
+    def __init__(self, connection: apsw.Connection, sql: dict[str, str], organisation_id: OrganisationId | None) -> None:
+        self._connection = connection
+        self._sql = sql
+        self._organisation_id = organisation_id
+
+    async def one(self, name: str, /, **values: Value) -> Row | None:
+        """The first row, or None."""
+        cursor = self._execute(name, values)
+        row = cursor.fetchone()
+        cursor.close(True)
+        return row
+
+    async def all(self, name: str, /, **values: Value) -> list[Row]:
+        """All rows."""
+        return self._execute(name, values).fetchall()
+
+    async def run(self, name: str, /, **values: Value) -> int:
+        """Write; the number of rows touched."""
+        self._execute(name, values)
+        return self._connection.changes()
+
+    def _execute(self, name: str, values: dict[str, Any]) -> apsw.Cursor:
+        if self._organisation_id is not None:
+            assert not name.startswith(statements.SYSTEM), f"{name} needs a system transaction"
+            values["organisation_id"] = self._organisation_id
+        else:
+            assert name.startswith(statements.SYSTEM), f"{name} needs an organisation"
+        return self._connection.execute(self._sql[name], values)
+
+
+def drive(coroutine: Any) -> Any:
+    """Run a transaction body to its end in one step; a body that awaits anything but `tx` is a bug."""
+    try:
+        coroutine.send(None)
+    except StopIteration as done:
+        return done.value
+    coroutine.close()
+    raise AssertionError("a transaction body may await nothing but its transaction")
+
+
+class SqliteStore:
+    """The store on one SQLite file; see `driver.Store`. Make it with `open_sqlite`."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._sql = statements.load("apsw")
+        self._peeker = connect(path, read_only=True)
+        self._readers = ThreadPoolExecutor(READER_THREADS, thread_name_prefix="store-reader")
+        self._reader_connections = local()
+        self._opened: list[apsw.Connection] = [self._peeker]
+        self._writer = Writer(connect(path))
+        self._checkpointer = Checkpointer(connect(path), path)
+
+    async def write(self, organisation_id: OrganisationId | None, body: Body[T]) -> T:
+        """Run `body` in the writer thread; returns after the commit that holds it."""
+        transaction = SqliteTransaction(self._writer.connection, self._sql, organisation_id)
+        result: T = await self._writer.submit(lambda: drive(body(transaction)))
+        return result
+
+    async def read(self, organisation_id: OrganisationId | None, body: Body[T]) -> T:
+        """Run `body` on a reader thread in one snapshot."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._readers, self._read, organisation_id, body)
+
+    async def peek(self, organisation_id: OrganisationId | None, body: Body[T]) -> T:
+        """Run `body` at once on the event loop's own connection."""
+        with translated():
+            result: T = drive(body(SqliteTransaction(self._peeker, self._sql, organisation_id)))
+            return result
+
+    def is_healthy(self) -> bool:
+        """Whether the writer takes work."""
+        return self._writer.is_healthy()
+
+    async def close(self) -> None:
+        """Finish accepted writes, fold the write-ahead log into the file, close all connections."""
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(None, self._writer.close)
+        self._readers.shutdown(wait=True)
+        self._checkpointer.close()
+        for connection in self._opened:
+            connection.close()
+
+    def _read(self, organisation_id: OrganisationId | None, body: Body[T]) -> T:
+        connection: apsw.Connection | None = getattr(self._reader_connections, "connection", None)
+        if connection is None:
+            connection = self._reader_connections.connection = connect(self._path, read_only=True)
+            self._opened.append(connection)
+        with translated():
+            connection.execute("BEGIN")
+            try:
+                result: T = drive(body(SqliteTransaction(connection, self._sql, organisation_id)))
+                return result
+            finally:
+                connection.execute("ROLLBACK")
+
+
+def connect(path: Path, *, read_only: bool = False) -> apsw.Connection:
+    """A connection with chatkeep's settings on a file that is migrated already."""
+    flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
+    with translated():
+        connection = apsw.Connection(str(path), flags=flags, statementcachesize=256)
+        connection.set_busy_timeout(BUSY_TIMEOUT_MS)
+        for pragma in (
+            f"page_size={PAGE_BYTES}",
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            "foreign_keys=ON",
+            f"cache_size=-{CACHE_KIB}",
+            "temp_store=MEMORY",
+            "wal_autocheckpoint=0",
+            f"query_only={'ON' if read_only else 'OFF'}",
+        ):
+            connection.execute(f"PRAGMA {pragma}").fetchall()
+    return connection
+
+
+def open_sqlite(path: Path) -> SqliteStore:
+    """Open or create the database file, bring its schema up to date, and return the store.
+
+    Raises `StoreRefused` on a network file system, on a schema newer than this chatkeep, and on a file that is no
+    database.
+    """
+    refuse_network_file_system(path.parent)
+    connection = connect(path)
+    try:
+        with translated():
+            migrate(connection)
+    finally:
+        connection.close()
+    path.chmod(0o600)
+    return SqliteStore(path)

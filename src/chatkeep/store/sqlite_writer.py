@@ -1,0 +1,174 @@
+"""The one writer of a SQLite file: a thread that commits many bodies at once, and the checkpoints behind it.
+
+Group commit: while one commit is being synced, the next bodies queue up and share the next one. Each body has a
+savepoint, so that one that fails undoes nothing but itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import apsw
+
+from chatkeep.domain.errors import ChatkeepError, ShuttingDown, StoreBusy, StoreFull, StoreLost
+from chatkeep.store.sqlite_errors import translate
+
+BATCH_MAX = 256
+QUEUE_MAX = 10_000
+CHECKPOINT_INTERVAL_S = 1.0
+CHECKPOINT_WAL_BYTES = 8 * 1024 * 1024
+
+
+@dataclass(slots=True)
+class _Job:
+    step: Callable[[], Any]
+    loop: asyncio.AbstractEventLoop
+    future: asyncio.Future[Any]
+    result: Any = None
+    error: BaseException | None = None
+
+
+class Writer:
+    """Runs steps in order on its own thread; `submit` returns once the commit that holds the step is on disk."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self.connection = connection
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._lost: ChatkeepError | None = None
+        self._is_closing = False
+        self._thread = threading.Thread(target=self._work, name="store-writer", daemon=True)
+        self._thread.start()
+
+    async def submit(self, step: Callable[[], Any]) -> Any:
+        """Run `step` inside the next group commit and return what it returned, or raise what it raised."""
+        if self._lost is not None:
+            raise self._lost
+        if self._is_closing:
+            raise ShuttingDown()
+        if self._jobs.qsize() >= QUEUE_MAX:
+            raise StoreBusy("Too many writes are waiting; nothing was written.")
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Any] = loop.create_future()
+        self._jobs.put(_Job(step, loop, future))
+        return await future
+
+    def is_healthy(self) -> bool:
+        """Whether writes are taken."""
+        return self._lost is None and not self._is_closing and self._thread.is_alive()
+
+    def close(self) -> None:
+        """Commit what was accepted, then stop the thread and close the connection. May block."""
+        self._is_closing = True
+        self._jobs.put(None)
+        self._thread.join()
+        self.connection.close()
+
+    def _work(self) -> None:
+        is_open = True
+        while is_open:
+            job = self._jobs.get()
+            if job is None:
+                return
+            batch = [job]
+            while len(batch) < BATCH_MAX:
+                try:
+                    more = self._jobs.get_nowait()
+                except queue.Empty:
+                    break
+                if more is None:
+                    is_open = False
+                    break
+                batch.append(more)
+            self._commit(batch)
+            _settle(batch)
+
+    def _commit(self, batch: list[_Job]) -> None:
+        if self._lost is not None:
+            return _fail(batch, self._lost)
+        execute = self.connection.execute
+        try:
+            execute("BEGIN IMMEDIATE")
+            for job in batch:
+                execute("SAVEPOINT body")
+                try:
+                    job.result = job.step()
+                except Exception as error:  # the error belongs to the body's caller, whatever it is
+                    if not self.connection.in_transaction:
+                        raise
+                    job.error = translate(error) if isinstance(error, apsw.Error) else error
+                    execute("ROLLBACK TO body")
+                execute("RELEASE body")
+            execute("COMMIT")
+        except apsw.Error as error:
+            self._undo(batch, translate(error))
+
+    def _undo(self, batch: list[_Job], error: ChatkeepError) -> None:
+        # A full disk undoes the batch and leaves the file whole; after any other failure what is on disk is unknown, so
+        # nothing more is acknowledged until a restart has replayed the log.
+        if not isinstance(error, StoreFull | StoreBusy):
+            self._lost = StoreLost(str(error))
+        if self.connection.in_transaction:
+            try:
+                self.connection.execute("ROLLBACK")
+            except apsw.Error as again:
+                self._lost = StoreLost(str(again))
+        _fail(batch, error)
+
+
+def _fail(batch: list[_Job], error: ChatkeepError) -> None:
+    for job in batch:
+        job.error = error
+
+
+def _settle(batch: list[_Job]) -> None:
+    by_loop: dict[asyncio.AbstractEventLoop, list[_Job]] = {}
+    for job in batch:
+        by_loop.setdefault(job.loop, []).append(job)
+    for loop, jobs in by_loop.items():
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(_answer, jobs)
+
+
+def _answer(jobs: list[_Job]) -> None:
+    for job in jobs:
+        if job.future.done():
+            continue
+        if job.error is not None:
+            job.future.set_exception(job.error)
+        else:
+            job.future.set_result(job.result)
+
+
+class Checkpointer:
+    """Folds the write-ahead log into the file in the background, so that no writer waits for it."""
+
+    def __init__(self, connection: apsw.Connection, path: Path) -> None:
+        self._connection = connection
+        self._wal = path.with_name(path.name + "-wal")
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="store-checkpointer", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Fold everything, empty the log, close the connection. May block."""
+        self._stop.set()
+        self._thread.join()
+        self._checkpoint("TRUNCATE")
+        self._connection.close()
+
+    def _work(self) -> None:
+        while not self._stop.wait(CHECKPOINT_INTERVAL_S):
+            if self._wal.exists() and self._wal.stat().st_size >= CHECKPOINT_WAL_BYTES:
+                self._checkpoint("PASSIVE")
+
+    def _checkpoint(self, mode: str) -> None:
+        try:
+            self._connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchall()
+        except (apsw.BusyError, apsw.FullError, apsw.IOError):
+            return  # Nothing is lost: the log keeps what the file does not have yet, and the next round tries again.

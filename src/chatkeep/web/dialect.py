@@ -1,0 +1,184 @@
+"""The frame of a dialect: its own FastAPI application, its error shape, its credentials, its hot routes.
+
+A dialect is one folder whose `routes.py` has `build(house) -> Built`. Everything a client can do wrong comes out in the
+dialect's own shape: domain errors, failed validation, unknown routes and methods.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, FastAPI
+from fastapi.exceptions import RequestValidationError
+from fastapi.openapi.models import SecurityBase
+from fastapi.security.base import SecurityBase as SecurityScheme
+from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import compile_path
+
+from chatkeep import __version__
+from chatkeep.domain.chat import Dialect
+from chatkeep.domain.errors import ChatkeepError
+from chatkeep.services.context import Context, Replay
+from chatkeep.web import docs
+from chatkeep.web.credentials import Finder, context_of
+from chatkeep.web.faults import first_fault
+from chatkeep.web.house import House
+from chatkeep.web.json import StrictRoute
+
+ErrorWriter = Callable[[ChatkeepError, str], Response]
+PlainErrorWriter = Callable[[int, str, str], Response]
+HotAnswer = Callable[[House, Context, Request], Awaitable[Response]]
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How one dialect behaves in everything that is not a route.
+
+    `write_error(error, method)` writes a domain error, `write_plain(status, reason, method)` one of HTTP itself (unknown
+    route, wrong method); `error_model` is the shape of both. `finders` are tried in order for the credential.
+    """
+
+    name: Dialect
+    title: str
+    description: str
+    finders: tuple[Finder, ...]
+    write_error: ErrorWriter
+    write_plain: PlainErrorWriter
+    error_model: type
+    error_media_type: str = "application/json"
+
+
+def house_of(connection: HTTPConnection) -> House:
+    """The house a dialect's application was built for."""
+    house: House = connection.app.state.house
+    return house
+
+
+TheHouse = Annotated[House, Depends(house_of)]
+
+
+class CallerOf(SecurityScheme):
+    """The dependency that turns a dialect's credential into a `Context`, and says so in the OpenAPI document."""
+
+    def __init__(self, finders: tuple[Finder, ...], model: SecurityBase, scheme_name: str) -> None:
+        self.model = model
+        self.scheme_name = scheme_name
+        self._finders = finders
+
+    async def __call__(self, connection: HTTPConnection) -> Context:
+        """Who calls. Raises `Unauthenticated`."""
+        return await context_of(house_of(connection), connection, self._finders)
+
+
+@dataclass(frozen=True, slots=True)
+class Hot:
+    """A route that is asked so often that it is answered before FastAPI: same function, same answer, fewer layers."""
+
+    method: str
+    path: str
+    answer: HotAnswer
+
+
+class HotTable:
+    """The hot routes of one dialect, matched by method and path."""
+
+    def __init__(self, house: House, manner: Manner, routes: Sequence[Hot]) -> None:
+        self._house = house
+        self._manner = manner
+        self._routes = [(hot.method, compile_path(hot.path)[0], hot.answer) for hot in routes]
+
+    def match(self, method: str, path: str) -> tuple[HotAnswer, dict[str, str]] | None:
+        """The route and its path parameters."""
+        for wanted, regex, answer in self._routes:
+            if wanted == method and (found := regex.match(path)) is not None:
+                return answer, found.groupdict()
+        return None
+
+    async def run(self, answer: HotAnswer, request: Request) -> Response:
+        """The answer, or the error in the dialect's shape."""
+        try:
+            ctx = await context_of(self._house, request, self._manner.finders)
+            return await answer(self._house, ctx, request)
+        except ChatkeepError as error:
+            return self._manner.write_error(error, request.method)
+        except Replay as replay:
+            return write_replay(replay)
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A dialect ready to be put behind its doors."""
+
+    manner: Manner
+    app: FastAPI
+    hot: HotTable
+
+
+def build(house: House, manner: Manner, routers: Sequence[APIRouter], hot: Sequence[Hot]) -> Built:
+    """A dialect from its routers and hot routes."""
+    app = _make_app(house, manner)
+    for router in routers:
+        app.include_router(router)
+    return Built(manner, app, HotTable(house, manner, hot))
+
+
+def make_router() -> APIRouter:
+    """A router whose bodies are decoded strictly."""
+    return APIRouter(route_class=StrictRoute)
+
+
+def _make_app(house: House, manner: Manner) -> FastAPI:
+    app = FastAPI(
+        title=manner.title,
+        description=manner.description,
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        responses={
+            status: {"description": "Error", "content": {manner.error_media_type: {}}, "model": manner.error_model}
+            for status in ("4XX", "5XX")
+        },
+    )
+    app.state.house = house
+
+    async def domain_error(request: Request, error: Exception) -> Response:
+        assert isinstance(error, ChatkeepError)
+        return manner.write_error(error, request.method)
+
+    async def validation_error(request: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        return manner.write_error(first_fault(error), request.method)
+
+    async def http_error(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        response = manner.write_plain(error.status_code, str(error.detail), request.method)
+        response.headers.update(error.headers or {})
+        return response
+
+    async def replay(_: Request, error: Exception) -> Response:
+        assert isinstance(error, Replay)
+        return write_replay(error)
+
+    app.add_exception_handler(ChatkeepError, domain_error)
+    app.add_exception_handler(RequestValidationError, validation_error)
+    app.add_exception_handler(HTTPException, http_error)
+    app.add_exception_handler(Replay, replay)
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs_page(request: Request) -> HTMLResponse:
+        return HTMLResponse(docs.page(app.openapi(), request.scope.get("root_path", "")))
+
+    return app
+
+
+def write_replay(replay: Replay) -> Response:
+    """The remembered answer, marked as such."""
+    kind = "text/event-stream" if replay.body.startswith((b"data:", b"event:", b"id:")) else "application/json"
+    return Response(
+        replay.body, status_code=replay.status, media_type=kind, headers={"idempotency-replayed": "true"}
+    )

@@ -1,0 +1,18 @@
+"""Everything a request can reach: put together once by the wiring, closed over by the dialects' routes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from chatkeep.runtime.runner import Runner
+from chatkeep.services.context import System
+from chatkeep.web.rendered import RenderedCache
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """The system, the runner of answers, and the cache of rendered chats."""
+
+    system: System
+    runner: Runner
+    rendered: RenderedCache

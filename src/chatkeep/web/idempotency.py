@@ -1,0 +1,32 @@
+"""`Idempotency-Key`: the same key with the same request gives the same answer for 24 hours, and one effect."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from starlette.requests import Request
+
+from chatkeep.domain.errors import InvalidField
+from chatkeep.services.context import Answer, Claim, Context
+from chatkeep.store.idempotency import RequestKey
+
+HEADER = "idempotency-key"
+
+
+async def claimed(ctx: Context, request: Request, render: Callable[[Any], Answer | None]) -> Context:
+    """The context whose write happens once for the request's key; unchanged when the request has none.
+
+    `render` turns what the write returns into the answer to remember. Raises `InvalidField` for a malformed key.
+    """
+    key = request.headers.get(HEADER)
+    if key is None:
+        return ctx
+    longest = ctx.system.limits.idempotency_key_characters_max
+    if not 1 <= len(key) <= longest or not key.isascii() or not key.isprintable():
+        raise InvalidField("Idempotency-Key", f"must be 1 to {longest} printable ASCII characters")
+    route = f"{request.method} {request.url.path}"
+    fingerprint = hashlib.sha256(request.url.query.encode() + b"\n" + await request.body()).digest()
+    return replace(ctx, claim=Claim(RequestKey(ctx.principal.id, route, key), fingerprint, render))

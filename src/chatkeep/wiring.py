@@ -1,0 +1,170 @@
+"""The only place where a driver, a model or a dialect meets the core: plain functions that put the parts together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+
+import structlog
+
+from chatkeep.config import Settings
+from chatkeep.dialects import cuadra, lexicon, native, openwebui, synthflow
+from chatkeep.domain.chat import Dialect
+from chatkeep.domain.errors import ChatkeepError
+from chatkeep.domain.ids import Clock, Entropy
+from chatkeep.domain.limits import Limits
+from chatkeep.edge.app import Edge
+from chatkeep.edge.drain import Drain
+from chatkeep.models.local import LocalModel, weights_path
+from chatkeep.models.openai_compatible import OpenAiCompatible
+from chatkeep.models.port import Provider
+from chatkeep.ports import SystemClock, SystemEntropy
+from chatkeep.runtime.runner import Runner
+from chatkeep.runtime.sweeper import sweep_for_ever
+from chatkeep.services import models, organisations, runs
+from chatkeep.services.context import Policy, System
+from chatkeep.services.keyring import open_keyring
+from chatkeep.services.throttle import Throttle
+from chatkeep.store.sqlite import open_sqlite
+from chatkeep.web.dialect import Built
+from chatkeep.web.house import House
+from chatkeep.web.rendered import RenderedCache
+
+log = structlog.get_logger(__name__)
+DATABASE = "chatkeep.db"
+SECRETS = "secrets"
+RUNS_SHARE = 0.6
+"""Of the drain's time: whoever waits for an answer still gets its end before connections are closed."""
+
+BUILDERS: Mapping[Dialect, Callable[[House], Built]] = {
+    "native": native.build,
+    "cuadra": cuadra.build,
+    "openwebui": openwebui.build,
+    "lexicon": lexicon.build,
+    "synthflow": synthflow.build,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server ready to be run: the application and the drain that ends it."""
+
+    house: House
+    edge: Edge
+    drain: Drain
+    limits: Limits
+
+
+def make_system(settings: Settings, *, clock: Clock | None = None, entropy: Entropy | None = None) -> System:
+    """Open the data folder, its secrets and its database. Raises `StoreRefused`."""
+    clock, entropy = clock or SystemClock(), entropy or SystemEntropy()
+    data = settings.data.expanduser()
+    data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return System(
+        store=open_sqlite(data / DATABASE),
+        clock=clock,
+        entropy=entropy,
+        limits=limits_of(settings),
+        policy=Policy(
+            is_sign_up_open=settings.sign_up_open,
+            session_s=settings.session_s,
+            access_token_s=settings.access_token_s,
+            ephemeral_ttl_s=settings.ephemeral_ttl_s,
+            issuer=settings.issuer,
+        ),
+        keyring=open_keyring(data / SECRETS, entropy),
+        throttle=Throttle(clock),
+        providers=make_providers(settings),
+    )
+
+
+def limits_of(settings: Settings) -> Limits:
+    """The default limits with the operator's own."""
+    return replace(
+        Limits(),
+        body_bytes_max=settings.body_bytes_max,
+        runs_per_organisation_max=settings.runs_per_organisation_max,
+        run_wall_s=settings.run_wall_s,
+        header_deadline_s=settings.header_deadline_s,
+        body_first_byte_s=settings.body_first_byte_s,
+        body_total_s=settings.body_total_s,
+        write_stall_s=settings.write_stall_s,
+    )
+
+
+def make_providers(settings: Settings) -> dict[str, Provider]:
+    """The configured providers, and the offline model where it is installed."""
+    providers: dict[str, Provider] = {
+        name: OpenAiCompatible(
+            name,
+            each.base_url,
+            api_key=None if each.api_key is None else each.api_key.get_secret_value(),
+            connect_timeout_s=each.connect_s,
+            first_token_timeout_s=each.first_token_s,
+            silence_timeout_s=each.silence_s,
+        )
+        for name, each in settings.providers.items()
+    }
+    if settings.local_model and weights_path() is not None:
+        local = LocalModel(threads=settings.local_model_threads)
+        providers.setdefault(local.name, local)
+    return providers
+
+
+def make_server(settings: Settings, system: System) -> Server:
+    """The whole server over an open system."""
+    house = House(system, Runner(wall_s=system.limits.run_wall_s), RenderedCache(settings.rendered_cache_bytes))
+    dialects = {name: build(house) for name, build in BUILDERS.items()}
+    drain = Drain(settings.drain_s)
+
+    @asynccontextmanager
+    async def lifespan() -> AsyncIterator[None]:
+        async with running(house, sweep_interval_s=settings.sweep_interval_s):
+            yield
+
+    drain.on_begin(lambda: house.runner.begin_drain(settings.drain_s * RUNS_SHARE))
+    edge = Edge(house, dialects, drain=drain, lifespan=lifespan, logs_requests=settings.log_requests)
+    return Server(house, edge, drain, system.limits)
+
+
+@asynccontextmanager
+async def running(house: House, *, sweep_interval_s: float) -> AsyncIterator[None]:
+    """What moves by itself, from start to a drained end."""
+    system = house.system
+    await runs.interrupt_all(system)
+    background = [
+        asyncio.create_task(sweep_for_ever(system, interval_s=sweep_interval_s), name="sweeper"),
+        asyncio.create_task(_find_models(system), name="model discovery"),
+    ]
+    try:
+        yield
+    finally:
+        await house.runner.drain(0)
+        for task in background:
+            task.cancel()
+        await asyncio.gather(*background, return_exceptions=True)
+        await close(system)
+
+
+async def close(system: System) -> None:
+    """Let go of providers and store."""
+    for provider in system.providers.values():
+        await provider.aclose()
+    await system.store.close()
+
+
+async def first_start(system: System) -> organisations.NewOrganisation | None:
+    """Make the organisation and the owner's key if there are none."""
+    return await organisations.ensure_first(system)
+
+
+async def _find_models(system: System) -> None:
+    for provider in system.providers.values():
+        try:
+            added = await models.sync(system, provider)
+        except ChatkeepError as error:
+            log.warning("a provider does not list its models", provider=provider.name, reason=str(error))
+        else:
+            log.info("models found", provider=provider.name, added=added)

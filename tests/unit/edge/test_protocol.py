@@ -1,0 +1,383 @@
+"""Deadlines and limits of a connection, on real sockets, with short deadlines."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from time import monotonic
+
+import pytest
+import pytest_asyncio
+from starlette.types import Receive, Scope, Send
+
+from chatkeep.edge.protocol import PIPELINED_REQUESTS_MAX, WriteStall
+from tests.unit.edge.serving import QUICK, Running, answer, running, small_window, with_lifespan
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+WEBSOCKET_HANDSHAKE = (
+    b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+)
+GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+LARGE = 600_000  # more than the kernel takes for a client with a small window
+SLACK_S = 0.25  # beyond the deadline: one sweep, and a busy machine
+
+
+async def read_body(receive: Receive) -> bytes:
+    body = b""
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return body
+        body += message.get("body", b"")
+        if not message.get("more_body"):
+            return body
+
+
+class App:
+    """What the tests look at: requests begun, disconnects seen."""
+
+    def __init__(self) -> None:
+        self.scopes: list[Scope] = []
+        self.disconnects = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.scopes.append(scope)
+        if scope["type"] == "websocket":
+            await self.websocket(scope, receive, send)
+        elif scope["path"] == "/read":
+            await answer(send, b"read %d" % len(await read_body(receive)))
+        elif scope["path"] == "/large":
+            await answer(send, b"x" * LARGE)
+        elif scope["path"] == "/last":
+            await send({"type": "http.response.start", "status": 200, "headers": [(b"connection", b"close")]})
+            await send({"type": "http.response.body", "body": b"x" * LARGE})
+        elif scope["path"] == "/stream":
+            await self.stream(receive, send)
+        else:
+            await answer(send, b"hello")
+
+    async def stream(self, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"begun", "more_body": True})
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        self.disconnects += 1
+
+    async def websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        if scope["path"] == "/quiet":
+            await receive()
+            return
+        try:
+            while True:
+                await send({"type": "websocket.send", "bytes": b"x" * 100_000})
+        except OSError:  # uvicorn's ClientDisconnected
+            self.disconnects += 1
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def serving() -> AsyncIterator[tuple[Running, App]]:
+    app = App()
+    async with running(with_lifespan(app)) as server:
+        yield server, app
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def server(serving: tuple[Running, App]) -> AsyncIterator[Running]:
+    """One server for all tests here (starting it is the slow part), with nothing left of the test before."""
+    server, app = serving
+    await gone(server)
+    app.scopes.clear()
+    app.disconnects = 0
+    yield server
+    await gone(server)
+
+
+@pytest.fixture
+def app(serving: tuple[Running, App]) -> App:
+    return serving[1]
+
+
+async def exchange(server: Running, sent: bytes) -> bytes:
+    """Everything the server says to `sent` until it closes."""
+    reader, writer = await server.connect()
+    writer.write(sent)
+    received = await reader.read()
+    writer.close()
+    return received
+
+
+async def gone(server: Running, within_s: float = 1.0) -> None:
+    """Wait until the server holds no connection and no request."""
+    async with asyncio.timeout(within_s):
+        while server.open_connections() or server.running_requests():  # noqa: ASYNC110 - no event for it
+            await asyncio.sleep(0.01)
+
+
+class TestDeadlines:
+    async def test_silent_connection_is_closed_without_a_word(self, server: Running) -> None:
+        begun_s = monotonic()
+        assert await exchange(server, b"") == b""
+        took_s = monotonic() - begun_s
+        assert QUICK.header_deadline_s <= took_s < QUICK.header_deadline_s + SLACK_S
+
+    async def test_half_a_header_gets_408(self, server: Running, app: App) -> None:
+        begun_s = monotonic()
+        received = await exchange(server, b"GET / HTTP/1.1\r\nHost: a\r\nX-Sl")
+        assert received.startswith(b"HTTP/1.1 408 ")
+        assert b"connection: close" in received
+        assert monotonic() - begun_s < QUICK.header_deadline_s + SLACK_S
+        assert not app.scopes
+
+    async def test_dripping_header_does_not_move_the_deadline(self, server: Running) -> None:
+        reader, writer = await server.connect()
+        begun_s = monotonic()
+
+        async def drip() -> None:
+            writer.write(b"GET / HTTP/1.1\r\nX-Slow: ")
+            while True:
+                writer.write(b"a")
+                await asyncio.sleep(0.02)
+
+        dripping = asyncio.create_task(drip())
+        received = await reader.readuntil(b"\r\n\r\n")
+        dripping.cancel()
+        writer.close()
+        assert received.startswith(b"HTTP/1.1 408 ")
+        assert monotonic() - begun_s < QUICK.header_deadline_s + SLACK_S
+
+    async def test_idle_kept_alive_connection_is_closed(self, server: Running) -> None:
+        begun_s = monotonic()
+        received = await exchange(server, GET)
+        took_s = monotonic() - begun_s
+        assert received.endswith(b"hello")
+        assert QUICK.keep_alive_idle_s <= took_s < QUICK.keep_alive_idle_s + SLACK_S
+
+    async def test_kept_alive_connection_serves_on_before_its_idle_time(self, server: Running) -> None:
+        reader, writer = await server.connect()
+        for _ in range(3):
+            writer.write(GET)
+            assert (await reader.readuntil(b"hello")).startswith(b"HTTP/1.1 200 ")
+            await asyncio.sleep(QUICK.keep_alive_idle_s / 2)
+        writer.close()
+
+    async def test_half_a_second_header_gets_408(self, server: Running) -> None:
+        received = await exchange(server, GET + b"GET / HTTP/1.1\r\nX-")
+        assert received.count(b"HTTP/1.1 ") == 2
+        assert b"HTTP/1.1 408 " in received
+
+    async def test_unread_body_after_the_answer_does_not_hold_the_connection(self, server: Running) -> None:
+        reader, writer = await server.connect()
+        writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n")
+        begun_s = monotonic()
+
+        async def drip() -> None:
+            while True:
+                writer.write(b"a")
+                await asyncio.sleep(0.02)
+
+        dripping = asyncio.create_task(drip())
+        with contextlib.suppress(ConnectionResetError):  # the server closes with our drops unread
+            await reader.read()
+        dripping.cancel()
+        assert monotonic() - begun_s < QUICK.keep_alive_idle_s + SLACK_S
+        writer.transport.abort()
+
+    async def test_a_request_under_way_has_no_deadline_here(self, server: Running) -> None:
+        reader, writer = await server.connect()
+        writer.write(b"GET /stream HTTP/1.1\r\nHost: a\r\n\r\n")
+        await reader.readuntil(b"begun")
+        await asyncio.sleep(QUICK.keep_alive_idle_s + QUICK.header_deadline_s)
+        assert not reader.at_eof()
+        writer.close()
+
+
+class TestWriteStall:
+    async def test_large_answer_never_read_is_cut_off(self, server: Running) -> None:
+        client = small_window(server.port)
+        begun_s = monotonic()
+        await asyncio.get_running_loop().sock_sendall(client, b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n")
+        await asyncio.sleep(0.05)
+        assert server.open_connections() == 1
+        await gone(server)
+        assert monotonic() - begun_s < QUICK.keep_alive_idle_s + QUICK.write_stall_s + SLACK_S
+        client.close()
+
+    async def test_last_answer_never_read_is_cut_off(self, server: Running) -> None:
+        client = small_window(server.port)
+        await asyncio.get_running_loop().sock_sendall(client, b"GET /last HTTP/1.1\r\nHost: a\r\n\r\n")
+        await asyncio.sleep(0.05)
+        assert server.open_connections() == 1
+        await gone(server)
+        client.close()
+
+    async def test_slow_but_steady_reader_gets_everything(self, server: Running) -> None:
+        client = small_window(server.port)
+        loop = asyncio.get_running_loop()
+        begun_s = monotonic()
+        await loop.sock_sendall(client, b"GET /last HTTP/1.1\r\nHost: a\r\n\r\n")
+        received = 0
+        while chunk := await loop.sock_recv(client, 60_000):
+            received += len(chunk)
+            await asyncio.sleep(0.008)
+        assert received > LARGE
+        assert monotonic() - begun_s > QUICK.write_stall_s, "too quick to show anything"
+        client.close()
+
+    async def test_websocket_never_read_is_cut_off(self, server: Running, app: App) -> None:
+        client = small_window(server.port)
+        await asyncio.get_running_loop().sock_sendall(client, WEBSOCKET_HANDSHAKE)
+        begun_s = monotonic()
+        await asyncio.sleep(0.05)
+        assert server.open_connections() == 1
+        await gone(server)
+        assert monotonic() - begun_s > QUICK.write_stall_s
+        assert app.disconnects == 1
+        client.close()
+
+    async def test_pings_whose_pongs_are_not_taken_do_not_fill_the_memory(self, server: Running) -> None:
+        client = small_window(server.port)
+        loop = asyncio.get_running_loop()
+        await loop.sock_sendall(client, WEBSOCKET_HANDSHAKE.replace(b"GET /", b"GET /quiet"))
+        assert (await loop.sock_recv(client, 2_000)).startswith(b"HTTP/1.1 101 ")
+        ping = b"\x89\xfd" + bytes(4) + b"p" * 125  # masked with zeros
+        sending = loop.sock_sendall(client, ping * 100_000)
+        with pytest.raises(TimeoutError):  # the server stops reading
+            await asyncio.wait_for(sending, QUICK.write_stall_s / 2)
+        assert server.unsent_bytes() < 1_000_000
+        await gone(server)
+        client.close()
+
+    async def test_stall_counts_from_the_last_byte_taken(self) -> None:
+        stall = WriteStall(10.0)
+        assert not stall.is_over(0.0, 500)
+        assert not stall.is_over(9.0, 499)
+        assert not stall.is_over(18.9, 499)
+        assert stall.is_over(19.0, 499)
+
+    async def test_growth_proves_nothing_and_emptying_starts_anew(self) -> None:
+        stall = WriteStall(10.0)
+        assert not stall.is_over(0.0, 500)
+        assert stall.is_over(10.0, 501)
+        stall.reset()
+        assert not stall.is_over(10.0, 501)
+
+
+class TestHeaderLimits:
+    async def test_header_block_at_and_over_the_limit(self, server: Running) -> None:
+        head = b"GET / HTTP/1.1\r\nConnection: close\r\nX-Pad: "
+        fits = head + b"a" * (QUICK.header_bytes_max - len(head) - 4) + b"\r\n\r\n"
+        assert (await exchange(server, fits)).startswith(b"HTTP/1.1 200 ")
+        over = head + b"a" * QUICK.header_bytes_max + b"\r\n\r\n"
+        assert (await exchange(server, over)).startswith(b"HTTP/1.1 431 ")
+
+    @pytest.mark.parametrize("size", [100_000, 1_000_000])
+    async def test_endless_header_is_refused_and_the_refusal_arrives(
+        self, server: Running, size: int
+    ) -> None:
+        received = await exchange(server, b"GET / HTTP/1.1\r\nX-Pad: " + b"a" * size)
+        assert received.startswith(b"HTTP/1.1 431 ")
+
+    async def test_long_url_counts_as_header(self, server: Running, app: App) -> None:
+        received = await exchange(server, b"GET /" + b"a" * 3_000 + b" HTTP/1.1\r\n\r\n")
+        assert received.startswith(b"HTTP/1.1 431 ")
+        assert not app.scopes
+
+    @pytest.mark.parametrize(
+        ("count", "status"), [(QUICK.header_count_max, b"200"), (21, b"431"), (150, b"431")]
+    )
+    async def test_number_of_headers(self, server: Running, count: int, status: bytes) -> None:
+        headers = b"".join(b"h%d: 1\r\n" % number for number in range(count - 1))
+        received = await exchange(server, b"GET / HTTP/1.1\r\nConnection: close\r\n" + headers + b"\r\n")
+        assert received.startswith(b"HTTP/1.1 %b " % status)
+
+    async def test_large_body_in_the_same_read_is_not_counted(self, server: Running) -> None:
+        head = b"POST /read HTTP/1.1\r\nConnection: close\r\nContent-Length: 100000\r\n\r\n"
+        assert (await exchange(server, head + b"a" * 100_000)).endswith(b"read 100000")
+
+    async def test_trailers_are_bounded_and_do_not_become_headers(self, server: Running, app: App) -> None:
+        head = (
+            b"POST /read HTTP/1.1\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n"
+        )
+        assert (await exchange(server, head + b"Authorization: stolen\r\n\r\n")).endswith(b"read 3")
+        assert [name for name, _ in app.scopes[0]["headers"]] == [b"connection", b"transfer-encoding"]
+        assert (await exchange(server, head + b"X-Pad: " + b"a" * 5_000)).startswith(b"HTTP/1.1 431 ")
+
+    async def test_chunk_extensions_are_bounded(self, server: Running) -> None:
+        head = b"POST /read HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3;"
+        assert (await exchange(server, head + b"a" * 5_000)).startswith(b"HTTP/1.1 431 ")
+
+
+class TestFraming:
+    @pytest.mark.parametrize(
+        "headers",
+        [
+            b"Content-Length: 5\r\nTransfer-Encoding: chunked",
+            b"Transfer-Encoding: chunked\r\nContent-Length: 5",
+            b"Content-Length: 5\r\nContent-Length: 6",
+            b"Content-Length: 5\r\nContent-Length: 5",
+            b"Content-Length: 5, 6",
+            b"Content-Length: +5",
+            b"Content-Length: 0x5",
+            b"Content-Length : 5",
+            b"Transfer-Encoding: chunked, identity",
+            b"Transfer-Encoding: xchunked",
+            b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
+            b"Host: a\r\n X-Folded: b",
+            b"Host: a\nX-Bare: b",
+            b"Host: a\rX-Bare: b",
+        ],
+    )
+    async def test_ambiguous_framing_is_refused_and_nothing_behind_it_is_run(
+        self, server: Running, app: App, headers: bytes
+    ) -> None:
+        smuggled = b"0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n"
+        received = await exchange(server, b"POST /read HTTP/1.1\r\n" + headers + b"\r\n\r\n" + smuggled)
+        assert received.startswith(b"HTTP/1.1 400 ")
+        assert received.count(b"HTTP/1.1 ") == 1
+        assert "/smuggled" not in [scope["path"] for scope in app.scopes]
+
+    async def test_garbage_behind_a_running_answer_only_closes(self, server: Running, app: App) -> None:
+        received = await exchange(server, b"GET /stream HTTP/1.1\r\nHost: a\r\n\r\n" + b"\x00garbage\r\n\r\n")
+        assert received.count(b"HTTP/1.1 ") <= 1
+        await gone(server)
+        assert app.disconnects == 1
+
+
+class TestPipelining:
+    async def test_pipelined_requests_are_answered_in_order(self, server: Running) -> None:
+        last = b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n"
+        received = await exchange(server, GET * (PIPELINED_REQUESTS_MAX - 1) + last)
+        assert received.count(b"HTTP/1.1 200 ") == PIPELINED_REQUESTS_MAX
+
+    async def test_too_many_waiting_requests_end_the_connection(self, server: Running, app: App) -> None:
+        await exchange(
+            server, b"GET /stream HTTP/1.1\r\nHost: a\r\n\r\n" + GET * (PIPELINED_REQUESTS_MAX + 1)
+        )
+        await gone(server)
+        assert app.disconnects == 1
+
+    async def test_disconnect_reaches_the_running_request_behind_which_others_wait(
+        self, server: Running, app: App
+    ) -> None:
+        reader, writer = await server.connect()
+        writer.write(b"GET /stream HTTP/1.1\r\nHost: a\r\n\r\n" + GET)
+        await reader.readuntil(b"begun")
+        writer.close()
+        await gone(server)
+        assert app.disconnects == 1
+        assert len(app.scopes) == 1
+
+
+async def test_default_limits_serve_large_headers_and_bodies(app: App) -> None:
+    limits = replace(QUICK, header_bytes_max=32 * 1024)
+    async with running(with_lifespan(app), limits) as server:
+        head = (
+            b"POST /read HTTP/1.1\r\nConnection: close\r\nContent-Length: 3000000\r\nX-Pad: " + b"a" * 30_000
+        )
+        assert (await exchange(server, head + b"\r\n\r\n" + b"b" * 3_000_000)).endswith(b"read 3000000")
