@@ -1,4 +1,4 @@
-"""All settings, read from the environment (`CHATKEEP_…`) and nowhere else. Only wiring and the command line use this."""
+"""All settings, read from the environment (`CHATKEEP_…`) and nowhere else; for wiring and the command line alone."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ class ProviderSettings(BaseModel, extra="forbid"):
     base_url: str = Field(description="Base URL up to and including `/v1`.", pattern=r"^https?://")
     api_key: SecretStr | None = Field(None, description="Sent as bearer token; never logged.")
     connect_s: float = Field(10, ge=0.1, le=120, description="Longest wait for a connection, seconds.")
-    first_token_s: float = Field(120, ge=0.1, le=1800, description="Longest wait for the first token, seconds.")
+    first_token_s: float = Field(
+        120, ge=0.1, le=1800, description="Longest wait for the first token, seconds."
+    )
     silence_s: float = Field(60, ge=0.1, le=1800, description="Longest silence between tokens, seconds.")
 
 
@@ -28,30 +30,59 @@ class Settings(BaseSettings):
     data: Path = Field(Path("data"), description="Folder of the database and the secrets.")
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes any free one.")
-    log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="Least level that is logged.")
-    log_format: str = Field("json", pattern="^(json|console)$", description="One JSON object a line, or for people.")
+    log_level: str = Field(
+        "info", pattern="^(debug|info|warning|error)$", description="Least level that is logged."
+    )
+    log_format: str = Field(
+        "json", pattern="^(json|console)$", description="One JSON object a line, or for people."
+    )
     log_requests: bool = Field(True, description="One line for each request.")
-    sign_up_open: bool = Field(False, description="Whether others than the first person may sign up by e-mail.")
-    session_s: int = Field(28 * 24 * 3600, ge=60, le=90 * 24 * 3600, description="Life of a session token, seconds.")
+    sign_up_open: bool = Field(
+        False, description="Whether others than the first person may sign up by e-mail."
+    )
+    session_s: int = Field(
+        28 * 24 * 3600, ge=60, le=90 * 24 * 3600, description="Life of a session token, seconds."
+    )
     access_token_s: int = Field(3600, ge=60, le=24 * 3600, description="Life of an access token, seconds.")
-    ephemeral_ttl_s: int = Field(24 * 3600, ge=1, le=30 * 24 * 3600, description="Life of an ephemeral chat, seconds.")
-    sweep_interval_s: float = Field(10, ge=0.05, le=3600, description="How often what has expired is deleted, seconds.")
-    issuer: str = Field("chatkeep", min_length=1, max_length=200, description="Issuer in chatkeep's own tokens.")
+    ephemeral_ttl_s: int = Field(
+        24 * 3600, ge=1, le=30 * 24 * 3600, description="Life of an ephemeral chat, seconds."
+    )
+    sweep_interval_s: float = Field(
+        10, ge=0.05, le=3600, description="How often what has expired is deleted, seconds."
+    )
+    issuer: str = Field(
+        "chatkeep", min_length=1, max_length=200, description="Issuer in chatkeep's own tokens."
+    )
     body_bytes_max: int = Field(1024 * 1024, ge=1024, le=64 * 1024 * 1024, description="Largest body, bytes.")
-    runs_per_organisation_max: int = Field(10, ge=1, le=1000, description="Answers generated at once for a tenant.")
+    runs_per_organisation_max: int = Field(
+        10, ge=1, le=1000, description="Answers generated at once for a tenant."
+    )
     run_wall_s: float = Field(600, ge=1, le=7200, description="Longest time one answer may take, seconds.")
-    drain_s: float = Field(10, ge=0, le=600, description="Time that work under way gets at shutdown, seconds.")
-    header_deadline_s: float = Field(10, ge=0.05, le=600, description="Time a request's header may take, seconds.")
-    body_first_byte_s: float = Field(10, ge=0.05, le=600, description="Wait for a body's first byte, seconds.")
+    drain_s: float = Field(
+        10, ge=0, le=600, description="Time that work under way gets at shutdown, seconds."
+    )
+    header_deadline_s: float = Field(
+        10, ge=0.05, le=600, description="Time a request's header may take, seconds."
+    )
+    body_first_byte_s: float = Field(
+        10, ge=0.05, le=600, description="Wait for a body's first byte, seconds."
+    )
     body_total_s: float = Field(60, ge=0.05, le=3600, description="Time a whole body may take, seconds.")
-    write_stall_s: float = Field(30, ge=0.05, le=3600, description="How long a client may stop reading, seconds.")
+    write_stall_s: float = Field(
+        30, ge=0.05, le=3600, description="How long a client may stop reading, seconds."
+    )
     rendered_cache_bytes: int = Field(32 * 1024 * 1024, ge=0, description="Memory for rendered chats, bytes.")
     local_model: bool = Field(True, description="Offer the offline model when it is installed.")
-    local_model_threads: int | None = Field(None, ge=1, le=256, description="Its threads; all cores but one when unset.")
+    local_model_threads: int | None = Field(
+        None, ge=1, le=256, description="Its threads; all cores but one if unset."
+    )
     providers: dict[str, ProviderSettings] = Field(
         default_factory=dict,
         description="OpenAI-compatible providers by name: CHATKEEP_PROVIDERS__NAME__BASE_URL and so on.",
         validation_alias=AliasChoices("providers", "CHATKEEP_PROVIDERS"),
+    )
+    key: SecretStr | None = Field(
+        None, description="API key that `chatkeep chat` sends; the server itself needs none."
     )
 
 

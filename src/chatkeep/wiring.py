@@ -113,9 +113,13 @@ def make_providers(settings: Settings) -> dict[str, Provider]:
     return providers
 
 
-def make_server(settings: Settings, system: System) -> Server:
-    """The whole server over an open system."""
-    house = House(system, Runner(wall_s=system.limits.run_wall_s), RenderedCache(settings.rendered_cache_bytes))
+def make_server(
+    settings: Settings, system: System, *, requests_log: Callable[[bytes], object] | None = None
+) -> Server:
+    """The whole server over an open system; `requests_log` takes one JSON line for each request."""
+    house = House(
+        system, Runner(wall_s=system.limits.run_wall_s), RenderedCache(settings.rendered_cache_bytes)
+    )
     dialects = {name: build(house) for name, build in BUILDERS.items()}
     drain = Drain(settings.drain_s)
 
@@ -125,7 +129,7 @@ def make_server(settings: Settings, system: System) -> Server:
             yield
 
     drain.on_begin(lambda: house.runner.begin_drain(settings.drain_s * RUNS_SHARE))
-    edge = Edge(house, dialects, drain=drain, lifespan=lifespan, logs_requests=settings.log_requests)
+    edge = Edge(house, dialects, drain=drain, lifespan=lifespan, requests_log=requests_log)
     return Server(house, edge, drain, system.limits)
 
 

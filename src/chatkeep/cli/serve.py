@@ -1,44 +1,56 @@
 """`chatkeep serve`: open the data folder, say how to use it, serve until told to stop."""
 
+# ruff: noqa: PLC0415 - the process starts itself anew first, and would import everything twice
+
 from __future__ import annotations
 
-import asyncio
+import shlex
 import sys
-from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
-from chatkeep import config, wiring
-from chatkeep.cli import logs
-from chatkeep.cli.settings import read_settings
-from chatkeep.domain.errors import StoreRefused
-from chatkeep.edge.launcher import ensure_allocator
-from chatkeep.edge.server import serve as run_server
-from chatkeep.services.organisations import NewOrganisation
+from chatkeep.cli.options import Data, Host, Port
+from chatkeep.cli.words import fail, program
+
+if TYPE_CHECKING:
+    from chatkeep.config import Settings
+    from chatkeep.services.context import System
+    from chatkeep.services.organisations import NewOrganisation
+
+USUAL_URL = "http://127.0.0.1:8000"
 
 
-def serve(
-    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes any free one.")] = None,
-    data: Annotated[Path | None, typer.Option(help="Folder of the database and the secrets.")] = None,
-) -> None:
+def serve(host: Host = None, port: Port = None, data: Data = None) -> None:
     """Start the server. At first start it makes an organisation and prints its owner's key, once."""
+    from chatkeep.cli.settings import read_settings
+    from chatkeep.config import environment
+    from chatkeep.edge.launcher import ensure_allocator
+
     settings = read_settings(host=host, port=port, data=data)
-    ensure_allocator(config.environment(), sys.orig_argv)
+    ensure_allocator(environment(), sys.orig_argv)
+    raise typer.Exit(_serve(settings))
+
+
+def _serve(settings: Settings) -> int:
+    import asyncio
+
+    import structlog
+
+    from chatkeep import wiring
+    from chatkeep.cli import logs
+    from chatkeep.edge.server import serve as run_server
+
     logs.configure(settings.log_level, settings.log_format)
-    try:
-        system = wiring.make_system(settings)
-    except StoreRefused as refusal:
-        typer.echo(f"chatkeep cannot start: {refusal}", err=True)
-        raise typer.Exit(1) from None
+    system = _opened(settings)
     first = asyncio.run(wiring.first_start(system))
-    server = wiring.make_server(settings, system)
+    requests_log = structlog.BytesLogger(sys.stderr.buffer).msg if settings.log_requests else None
+    server = wiring.make_server(settings, system, requests_log=requests_log)
 
     def on_ready(url: str) -> None:
         typer.echo(_welcome(url, first, has_model=bool(system.providers)))
 
-    code = run_server(
+    return run_server(
         server.edge,
         host=settings.host,
         port=settings.port,
@@ -46,12 +58,24 @@ def serve(
         drain=server.drain,
         on_ready=on_ready,
     )
-    raise typer.Exit(code)
+
+
+def _opened(settings: Settings) -> System:
+    from chatkeep import wiring
+    from chatkeep.domain.errors import ChatkeepError
+
+    try:
+        return wiring.make_system(settings)
+    except ChatkeepError as refusal:
+        fail(f"cannot start: {refusal}")
+    except OSError as error:
+        fail(f"cannot start: {settings.data}: {(error.strerror or str(error)).lower()}.")
 
 
 def _welcome(url: str, first: NewOrganisation | None, *, has_model: bool) -> str:
     lines = [f"chatkeep is ready at {url}  (docs: {url}/chatkeep/v1/docs)"]
     if first is not None:
+        chat = f"{shlex.quote(program())} chat" + ("" if url == USUAL_URL else f" --url {url}")
         lines += [
             "",
             "This is the owner's key. It is shown this once and stored nowhere:",
@@ -60,7 +84,7 @@ def _welcome(url: str, first: NewOrganisation | None, *, has_model: bool) -> str
             "",
             "Try:",
             "",
-            '  .venv/bin/chatkeep chat "What is the capital of France?"',
+            f'  {chat} "What is the capital of France?"',
             f'  curl -H "Authorization: Bearer $CHATKEEP_KEY" {url}/chatkeep/v1/chats',
         ]
     if not has_model:

@@ -1,22 +1,34 @@
-"""Settings for commands: options first, then the environment, then defaults; mistakes end the command with a sentence."""
+"""Settings for commands: options first, then the environment, then defaults; a mistake ends the command in a line."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import typer
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 
+from chatkeep.cli.words import note
 from chatkeep.config import Settings
 
 
 def read_settings(*, host: str | None = None, port: int | None = None, data: Path | None = None) -> Settings:
     """The effective settings. Exits with code 2 and one line for each mistake."""
-    said = {"host": host, "port": port, "data": data}
+    options = {"host": host, "port": port, "data": data}
+    said: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     try:
-        return Settings(**{name: value for name, value in said.items() if value is not None})
+        return Settings(**said)
     except ValidationError as error:
         for fault in error.errors():
-            name = "CHATKEEP_" + "__".join(str(part) for part in fault["loc"]).upper()
-            typer.echo(f"{name}: {fault['msg']}", err=True)
-        raise typer.Exit(2) from None
+            note(f"{_name(fault['loc'], said)}: {fault['msg']}")
+    except SettingsError as error:
+        note(f"The environment cannot be read: {error}")
+    raise typer.Exit(2)
+
+
+def _name(place: tuple[int | str, ...], said: dict[str, Any]) -> str:
+    if place[0] in said:
+        return f"--{place[0]}"
+    name = "__".join(str(part) for part in place).upper()
+    return name if name.startswith("CHATKEEP_") else f"CHATKEEP_{name}"

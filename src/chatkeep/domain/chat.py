@@ -5,7 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from chatkeep.domain.ids import AgentId, ChatId, FolderId, MessageId, ModelId, OrganisationId, PrincipalId, ShareId
+from chatkeep.domain.ids import (
+    AgentId,
+    ChatId,
+    FolderId,
+    MessageId,
+    ModelId,
+    OrganisationId,
+    PrincipalId,
+    ShareId,
+)
 from chatkeep.domain.json import JsonObject
 from chatkeep.domain.message import Message, path_to
 from chatkeep.domain.principal import Origin, Principal

@@ -2,7 +2,7 @@
 
 ChatkeepError
 ├── Invalid          MalformedJson InvalidField UnsupportedMediaType BodyTooLarge BodyTooSlow BadCursor
-├── Unauthenticated  MissingCredential InvalidCredential WrongPassword
+├── Unauthenticated  MissingCredential InvalidCredential (UnreadableToken) WrongPassword
 ├── Denied           MissingScope NotAllowed SignUpClosed
 ├── NotFound
 ├── Conflict         AlreadyExists VersionMismatch ChatBusy SessionEnded IdempotencyMismatch IdempotencyInFlight
@@ -97,6 +97,10 @@ class InvalidCredential(Unauthenticated):
 
     def __init__(self) -> None:
         super().__init__("Invalid or expired token.")
+
+
+class UnreadableToken(InvalidCredential):
+    """Not a token of this server, or one past its time. The same code and sentence: only Open WebUI tells it apart."""
 
 
 class WrongPassword(Unauthenticated):
@@ -242,7 +246,9 @@ class NoModel(Unavailable):
     code = "no_model"
 
     def __init__(self) -> None:
-        super().__init__("No model is available. Get one with `chatkeep models fetch`, or configure a provider.")
+        super().__init__(
+            "No model is available. Get one with `chatkeep models fetch`, or configure a provider."
+        )
 
 
 class StoreBusy(Unavailable):

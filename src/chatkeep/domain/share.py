@@ -10,7 +10,7 @@ from chatkeep.domain.json import JsonObject
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """A frozen copy of a chat's title and messages; later changes of the chat do not show. Times in microseconds UTC."""
+    """A frozen copy of a chat's title and messages; later changes do not show. Times in microseconds UTC."""
 
     id: ShareId
     chat_id: ChatId

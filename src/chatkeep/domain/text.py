@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from chatkeep.domain.errors import InvalidField
 
 US = 1_000_000
 
 
-def check_text(field: str, text: str, *, characters_max: int | None = None, bytes_max: int | None = None) -> str:
-    """Return `text` unchanged, or raise `InvalidField`: NUL, lone surrogates, more characters or UTF-8 bytes than allowed."""
+def check_text(
+    field: str, text: str, *, characters_max: int | None = None, bytes_max: int | None = None
+) -> str:
+    """Return `text` unchanged, or raise `InvalidField` for NUL, lone surrogates, and text over the limits."""
     if "\x00" in text:
         raise InvalidField(field, "must not contain NUL")
     try:
@@ -42,8 +45,13 @@ def tag_id(name: str) -> str:
 def iso_z(time_us: int) -> str:
     """Microseconds since the epoch as ISO 8601 in UTC with `Z`; the fraction is written only where there is one."""
     seconds, fraction_us = divmod(time_us, US)
-    head = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    head = _second(seconds)
     return f"{head}.{fraction_us:06d}Z" if fraction_us else f"{head}Z"
+
+
+@lru_cache(maxsize=4096)
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def iso_z_or_none(time_us: int | None) -> str | None:

@@ -16,14 +16,15 @@ from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from chatkeep.domain.chat import Dialect
+from chatkeep.domain.text import iso_z
+from chatkeep.edge.doors import PREFIXES, choose
 from chatkeep.edge.drain import Drain
 from chatkeep.edge.metrics import CONTENT_TYPE, Metrics
-from chatkeep.edge.doors import PREFIXES, choose
 from chatkeep.web.bodies import guarded
 from chatkeep.web.dialect import Built
 from chatkeep.web.house import House
 
-log = structlog.get_logger("chatkeep.requests")
+log = structlog.get_logger(__name__)
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 SECURITY_HEADERS = (
     (b"x-content-type-options", b"nosniff"),
@@ -43,14 +44,14 @@ class Edge:
         *,
         drain: Drain,
         lifespan: Callable[[], AbstractAsyncContextManager[None]],
-        logs_requests: bool = True,
+        requests_log: Callable[[bytes], object] | None = None,
     ) -> None:
         self._house = house
         self._dialects = dialects
         self._drain = drain
         self._lifespan = lifespan
-        self._logs_requests = logs_requests
-        self.metrics = Metrics()
+        self._requests_log = requests_log
+        self.metrics = Metrics(lambda: house.runner.running_count)
         self._own: dict[str, Callable[[], Response]] = {
             "/": self._index,
             "/health": self._health,
@@ -100,16 +101,19 @@ class Edge:
         """Count and log one answered request: never texts, never query strings, never credentials."""
         method = scope["method"] if scope["method"] in METHODS else "OTHER"
         self.metrics.observe(door, method, status, seconds)
-        if self._logs_requests:
-            log.info(
-                "request",
-                request_id=scope["state"]["request_id"],
-                method=method,
-                path=scope["path"],
-                status=status,
-                ms=round(seconds * 1000, 2),
-                door=door,
-            )
+        if self._requests_log is not None:
+            line = {
+                "timestamp": iso_z(self._house.system.clock.now_us()),
+                "level": "info",
+                "event": "request",
+                "request_id": scope["state"]["request_id"],
+                "method": method,
+                "path": scope["path"],
+                "status": status,
+                "ms": round(seconds * 1000, 2),
+                "door": door,
+            }
+            self._requests_log(orjson.dumps(line))
 
     def new_request_id(self, scope: Scope) -> str:
         """The client's own `X-Request-Id` if it is a plain one, else a new one."""
@@ -139,7 +143,6 @@ class Edge:
         return _json(200 if is_ready else 503, state)
 
     def _metrics(self) -> Response:
-        self.metrics.runs.set(self._house.runner.running_count)
         return Response(self.metrics.text(), headers={"content-type": CONTENT_TYPE})
 
 

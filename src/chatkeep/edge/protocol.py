@@ -23,8 +23,8 @@ from uvicorn.server import ServerState
 from chatkeep.domain.limits import Limits
 
 LINGER_S = 1.0
-"""After a refusal, what still arrives is read and dropped for this long: closing at once would make TCP reset the
-connection, and the client would not see why it was refused."""
+"""After a refusal, the edge's or the application's, what still arrives is read and dropped for this long: closing at
+once would make TCP reset the connection, and the client would not see why it was refused."""
 
 PIPELINED_REQUESTS_MAX = 16
 """Requests that may wait behind a running one on a connection; each costs memory before it is looked at."""
@@ -93,7 +93,7 @@ class GuardedHttpProtocol(HttpToolsProtocol):
       else 408 and close; a connection that sent nothing is closed without a word;
     - headers of at most `header_bytes_max` (with the request line) and `header_count_max`: else 431 and close.
       A header that begins behind another request in one read may be twice as long before it is noticed;
-    - idle for at most `keep_alive_idle_s` after an answer, whatever unread rest of a body still arrives;
+    - idle for at most `keep_alive_idle_s` after an answer, and for a second where its body has not ended;
     - a client that takes nothing for `write_stall_s` while an answer waits for it is cut off.
     """
 
@@ -120,7 +120,7 @@ class GuardedHttpProtocol(HttpToolsProtocol):
 
     # --- the transport's calls ---------------------------------------------------------------------
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it: asyncio's type is wider
         super().connection_made(transport)
         self._deadline_s = monotonic() + self._limits.header_deadline_s
 
@@ -142,8 +142,8 @@ class GuardedHttpProtocol(HttpToolsProtocol):
             return
         self._overhead_bytes += len(data)
         super().data_received(data)
-        if self._overhead_bytes > self._header_bytes_max and not self._finished:
-            self._refuse(431, "The request's headers are too large.")
+        if self._in_header or self._overhead_bytes > self._header_bytes_max:
+            self._check_unfinished()
 
     def resume_writing(self) -> None:
         super().resume_writing()
@@ -200,7 +200,9 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         elif self._in_header:
             self._deadline_s = monotonic() + self._limits.header_deadline_s
         else:
-            self._deadline_s = monotonic() + self._limits.keep_alive_idle_s
+            idle_s = self._limits.keep_alive_idle_s
+            # Of a body that nobody wanted to the end, little more is waited for.
+            self._deadline_s = monotonic() + (min(idle_s, LINGER_S) if self.cycle.more_body else idle_s)
 
     # --- ours --------------------------------------------------------------------------------------
 
@@ -222,6 +224,15 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         else:
             self.transport.close()
 
+    def _check_unfinished(self) -> None:
+        """What has arrived of a header, or between the parts of a body, must not wait in memory for the rest."""
+        if self._finished:
+            return
+        if self._overhead_bytes > self._header_bytes_max:
+            self._refuse(431, "The request's headers are too large.")
+        elif self._in_header and len(self.headers) > self._limits.header_count_max:
+            self._refuse(431, "The request has too many headers.")
+
     def _header_bytes(self) -> int:
         return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
 
@@ -233,6 +244,8 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         """Answer the broken request if no other answer is under way, and close without losing that answer."""
         self._finished = True
         self._deadline_s = monotonic() + LINGER_S
+        if self.headers:
+            self.headers.clear()
         running = self._running
         if running is not None and not running.response_complete:
             if running.response_started or running is not self.cycle:

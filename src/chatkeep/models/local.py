@@ -84,7 +84,7 @@ class LocalModel:
             return
         except ProviderFailed:
             was_closed = self._closings != closings
-            if has_answered or  not await running.server.has_died():
+            if has_answered or was_closed or not await running.server.has_died():
                 raise
         # It had died since the last answer, or with this prompt before it said a word: its successor may try, once.
         running = await self._run()
@@ -123,8 +123,10 @@ class LocalModel:
     async def _let_go(self) -> None:
         running, self._running = self._running, None
         if running is not None:
-            await running.client.aclose()
-            await running.server.stop()
+            try:
+                await running.server.stop()
+            finally:
+                await running.client.aclose()
 
     def _settings(self) -> LlamaSettings:
         if importlib.util.find_spec(_ENGINE) is None:

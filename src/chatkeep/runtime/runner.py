@@ -13,7 +13,7 @@ from contextlib import aclosing
 import structlog
 
 from chatkeep.domain.errors import ChatkeepError, ProviderFailed, ShuttingDown
-from chatkeep.domain.ids import RunId
+from chatkeep.domain.ids import ChatId, OrganisationId, RunId
 from chatkeep.domain.run import INTERRUPTED
 from chatkeep.domain.usage import Usage
 from chatkeep.models.port import Finished, ReasoningDelta, TextDelta
@@ -82,6 +82,7 @@ class Runner:
     def __init__(self, *, wall_s: float) -> None:
         self._wall_s = wall_s
         self._tasks: dict[RunId, asyncio.Task[None]] = {}
+        self._live: dict[tuple[OrganisationId, ChatId], LiveRun] = {}
         self._is_draining = False
         self._draining: asyncio.Task[None] | None = None
 
@@ -97,7 +98,14 @@ class Runner:
         task = asyncio.create_task(self._work(live), name=f"run {run_id}")
         self._tasks[run_id] = task
         task.add_done_callback(lambda _: self._tasks.pop(run_id, None))
+        place = (started.run.organisation_id, started.run.chat_id)
+        self._live[place] = live
+        task.add_done_callback(lambda _: self._forget(place, live))
         return live
+
+    def live_in(self, organisation_id: OrganisationId, chat_id: ChatId) -> LiveRun | None:
+        """The run under way in this chat, if this process works on it; also for a moment after its end is durable."""
+        return self._live.get((organisation_id, chat_id))
 
     @property
     def running_count(self) -> int:
@@ -119,6 +127,10 @@ class Runner:
             task.cancel()
         if late:
             await asyncio.wait(late)
+
+    def _forget(self, place: tuple[OrganisationId, ChatId], live: LiveRun) -> None:
+        if self._live.get(place) is live:  # The chat's next run may have begun already.
+            del self._live[place]
 
     async def _work(self, live: LiveRun) -> None:
         started_at = time.monotonic()

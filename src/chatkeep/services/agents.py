@@ -1,17 +1,20 @@
-"""Agents: list, get, and opening a session with one."""
+"""Agents: list, opening a session with one, and talking in it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
-from chatkeep.domain.agent import GREETING_STATE, Agent
-from chatkeep.domain.chat import ChatThread, NewChat
+from chatkeep.domain.agent import GREETING_STATE, MAIN_STATE, Agent
+from chatkeep.domain.chat import Chat, ChatThread, NewChat
 from chatkeep.domain.errors import AlreadyExists, InvalidField
-from chatkeep.domain.ids import AgentId, is_id
+from chatkeep.domain.ids import AgentId, ChatId, is_id
 from chatkeep.domain.message import NewMessage
-from chatkeep.services import access, chats
-from chatkeep.services.context import Context
-from chatkeep.store import agents, chats as chat_rows, messages
+from chatkeep.services import access, appending, chats, runs
+from chatkeep.services.context import Answer, Context
+from chatkeep.services.runs import Outcome, StartedRun, Wish
+from chatkeep.store import agents, messages
+from chatkeep.store import chats as chat_rows
 from chatkeep.store.driver import Transaction
 
 
@@ -61,11 +64,43 @@ async def open_session(ctx: Context, agent_id: AgentId, new: NewChat) -> ChatThr
     return await ctx.write(body)
 
 
+async def say(
+    ctx: Context, chat_id: ChatId, text: str, *, settle: Callable[[Outcome], Answer] | None = None
+) -> StartedRun:
+    """Commit what a person says, in the state the session is in, and the run that answers it in `main_state`.
+
+    A chat that is no session with an agent is answered by its model, without states. Raises what `runs.start` does.
+    """
+    ctx.principal.require("chat:invoke")
+    access.check_id(chat_id)
+    said = NewMessage("user", text, author_id=ctx.principal.id)
+    appending.check_said(ctx, [said])
+
+    async def body(tx: Transaction) -> StartedRun:
+        session = await chat_rows.get(tx, chat_id)
+        if session is None or session.agent_id is None:
+            return await runs.start_in(tx, ctx, chat_id, [said], Wish(), settle=settle)
+        heard = replace(said, state_id=await _state(tx, session))
+        return await runs.start_in(tx, ctx, chat_id, [heard], Wish(answer_state_id=MAIN_STATE), settle=settle)
+
+    return await ctx.write(body)
+
+
+async def _state(tx: Transaction, session: Chat) -> str:
+    """The state the session is in: that of its current message."""
+    if session.current_message_id is None:
+        return GREETING_STATE
+    last = await messages.get(tx, session.id, session.current_message_id)
+    return (last.state_id if last is not None else None) or MAIN_STATE
+
+
 def _greeting(agent: Agent) -> list[NewMessage]:
     if agent.greeting_mode == "human" or not agent.greeting_message:
         return []
     return [
-        NewMessage(role="assistant", content=agent.greeting_message, agent_id=agent.id, state_id=GREETING_STATE)
+        NewMessage(
+            role="assistant", content=agent.greeting_message, agent_id=agent.id, state_id=GREETING_STATE
+        )
     ]
 
 

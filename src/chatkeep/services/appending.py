@@ -115,4 +115,6 @@ def _check(limits: Limits, new: NewMessage, position: int) -> None:
     if new.role == "tool" and not new.tool_call_id:
         raise InvalidField(f"messages.{position}.tool_call_id", "a tool message names the call it answers")
     if new.metadata and len(write_json(new.metadata) or "") > limits.metadata_bytes_max:
-        raise InvalidField(f"messages.{position}.metadata", f"at most {limits.metadata_bytes_max} bytes as JSON")
+        raise InvalidField(
+            f"messages.{position}.metadata", f"at most {limits.metadata_bytes_max} bytes as JSON"
+        )

@@ -12,7 +12,7 @@ from chatkeep.domain.json import JsonObject
 from chatkeep.domain.message import NewMessage
 from chatkeep.domain.page import Page, read_cursor, write_cursor
 from chatkeep.domain.text import US, check_text, tag_id
-from chatkeep.services import access, appending
+from chatkeep.services import access, appending, people
 from chatkeep.services.context import Context
 from chatkeep.store import chats, folders, messages, models, principals
 from chatkeep.store.driver import Transaction
@@ -35,9 +35,25 @@ async def create(
     return await ctx.write(body)
 
 
-def check_new(ctx: Context, new: NewChat, said: Sequence[NewMessage] = ()) -> None:
+async def create_for(ctx: Context, new: NewChat, user_id: str) -> ChatThread:
+    """`create` for the person the tenant knows as `user_id`, who is made in the same transaction when new.
+
+    Raises also `NotAllowed` when a caller who is no administrator names somebody else.
+    """
+    check_new(ctx, new)
+
+    async def body(tx: Transaction) -> ChatThread:
+        owner = await people.meant(tx, ctx, user_id)
+        return await create_in(tx, ctx, replace(new, owner_id=owner.id))
+
+    return await ctx.write(body)
+
+
+def check_new(
+    ctx: Context, new: NewChat, said: Sequence[NewMessage] = (), *, scope: str = "chat:write"
+) -> None:
     """What can be said about a new chat without looking into the store. Raises `InvalidField`, `MissingScope`."""
-    ctx.principal.require("chat:write")
+    ctx.principal.require(scope)
     _check_texts(ctx, new.title, new.system_prompt, new.metadata)
     appending.check_said(ctx, said)
     if new.origin == "connector" and ctx.principal.kind != "service":
@@ -49,7 +65,12 @@ def check_new(ctx: Context, new: NewChat, said: Sequence[NewMessage] = ()) -> No
 
 
 async def create_in(
-    tx: Transaction, ctx: Context, new: NewChat, said: Sequence[NewMessage] = (), *, head: MessageId | None = None
+    tx: Transaction,
+    ctx: Context,
+    new: NewChat,
+    said: Sequence[NewMessage] = (),
+    *,
+    head: MessageId | None = None,
 ) -> ChatThread:
     """The part of `create` that belongs into the transaction, for verbs that do more in it."""
     chat = await _new_chat(tx, ctx, new)
@@ -66,15 +87,21 @@ async def create_in(
     return ChatThread(stored, written)
 
 
-async def peek(ctx: Context, chat_id: ChatId) -> ChatAccess:
-    """Access and version of a chat by one point read. Raises `NotFound`."""
-    ctx.principal.require("chat:read")
+async def peek(ctx: Context, chat_id: ChatId, *, scope: str = "chat:read") -> ChatAccess:
+    """Access and version of a chat by one point read at most. Raises `NotFound`."""
+    principal = ctx.principal
+    principal.require(scope)
     access.check_id(chat_id)
 
-    async def body(tx: Transaction) -> ChatAccess:
-        return await access.readable(tx, ctx, chat_id)
+    async def body(tx: Transaction) -> ChatAccess | None:
+        found = await chats.access(tx, chat_id)
+        return found if found is not None and await access.sees(tx, principal, chat_id, found) else None
 
-    return await ctx.peek(body)
+    key = (chat_id, principal.organisation_id, principal.id, principal.role)
+    found = await ctx.system.store.recall(principal.organisation_id, key, body)
+    if found is None or found.is_gone(ctx.now_us()):
+        raise NotFound(access.NOUN)
+    return found
 
 
 async def get(ctx: Context, chat_id: ChatId) -> Chat:
@@ -110,7 +137,7 @@ class Listing:
 
 
 async def list_chats(ctx: Context, chosen: ChatFilter, *, cursor: str | None, limit: int) -> Listing:
-    """Chats the caller may read, latest change first. Raises `BadCursor`. Deleted ones only for those who may restore."""
+    """Chats the caller may read, latest change first; deleted ones for those who may restore. Raises `BadCursor`."""
     ctx.principal.require("chat:read")
     before = chats.LATEST
     if cursor is not None:
@@ -128,20 +155,27 @@ async def list_chats(ctx: Context, chosen: ChatFilter, *, cursor: str | None, li
     return await ctx.read(body)
 
 
-async def update(ctx: Context, chat_id: ChatId, changes: ChatChanges, *, if_version: int | None = None) -> Chat:
+async def update(
+    ctx: Context, chat_id: ChatId, changes: ChatChanges, *, if_version: int | None = None
+) -> Chat:
     """Change what `changes` names. Raises `NotFound`, `NotAllowed`, `VersionMismatch`, `InvalidField`."""
-    ctx.principal.require("chat:write")
-    access.check_id(chat_id)
-    _check_texts(ctx, changes.title, changes.system_prompt, changes.metadata)
+    _check_changes(ctx, chat_id, changes)
 
     async def body(tx: Transaction) -> Chat:
-        found = await access.changeable(tx, ctx, chat_id)
-        _check_version(found, if_version)
-        before = await _existing(tx, chat_id)
-        after = await _changed(tx, ctx, before, changes)
-        if after != before:
-            await chats.update(tx, replace(after, updated_at=ctx.now_us()))
-        return await _existing(tx, chat_id)
+        return await _update_in(tx, ctx, chat_id, changes, if_version)
+
+    return await ctx.write(body)
+
+
+async def update_thread(
+    ctx: Context, chat_id: ChatId, changes: ChatChanges, *, if_version: int | None = None
+) -> ChatThread:
+    """`update`, for dialects that answer with the whole chat: its messages as of the same transaction."""
+    _check_changes(ctx, chat_id, changes)
+
+    async def body(tx: Transaction) -> ChatThread:
+        chat = await _update_in(tx, ctx, chat_id, changes, if_version)
+        return ChatThread(chat, await messages.of_chat(tx, chat_id))
 
     return await ctx.write(body)
 
@@ -159,6 +193,19 @@ async def delete(ctx: Context, chat_id: ChatId, *, if_version: int | None = None
     await ctx.write(body)
 
 
+async def purge(ctx: Context, chat_id: ChatId) -> int:
+    """Delete for ever, with messages, documents, shares and runs; when that was. Raises `NotFound`, `NotAllowed`."""
+    ctx.principal.require("chat:write")
+    access.check_id(chat_id)
+
+    async def body(tx: Transaction) -> int:
+        await access.changeable(tx, ctx, chat_id)
+        await tx.run("chat_purge", id=chat_id)
+        return ctx.now_us()
+
+    return await ctx.write(body)
+
+
 async def restore(ctx: Context, chat_id: ChatId) -> Chat:
     """Undo a soft delete. Raises `NotFound` when there is no deleted chat of this id that the caller manages."""
     ctx.principal.require("chat:write")
@@ -174,6 +221,24 @@ async def restore(ctx: Context, chat_id: ChatId) -> Chat:
         return await _existing(tx, chat_id)
 
     return await ctx.write(body)
+
+
+def _check_changes(ctx: Context, chat_id: ChatId, changes: ChatChanges) -> None:
+    ctx.principal.require("chat:write")
+    access.check_id(chat_id)
+    _check_texts(ctx, changes.title, changes.system_prompt, changes.metadata)
+
+
+async def _update_in(
+    tx: Transaction, ctx: Context, chat_id: ChatId, changes: ChatChanges, if_version: int | None
+) -> Chat:
+    found = await access.changeable(tx, ctx, chat_id)
+    _check_version(found, if_version)
+    before = await _existing(tx, chat_id)
+    after = await _changed(tx, ctx, before, changes)
+    if after != before:
+        await chats.update(tx, replace(after, updated_at=ctx.now_us()))
+    return await _existing(tx, chat_id)
 
 
 async def _existing(tx: Transaction, chat_id: ChatId) -> Chat:
@@ -239,7 +304,15 @@ async def _new_chat(tx: Transaction, ctx: Context, new: NewChat) -> Chat:
 async def _changed(tx: Transaction, ctx: Context, chat: Chat, changes: ChatChanges) -> Chat:
     plain = {
         name: value
-        for name in ("title", "system_prompt", "metadata", "visibility", "pinned", "archived", "session_state")
+        for name in (
+            "title",
+            "system_prompt",
+            "metadata",
+            "visibility",
+            "pinned",
+            "archived",
+            "session_state",
+        )
         if not isinstance(value := getattr(changes, name), Unset)
     }
     after = replace(chat, **plain)
@@ -257,7 +330,9 @@ async def _changed(tx: Transaction, ctx: Context, chat: Chat, changes: ChatChang
         turn = await messages.turn_number(tx, chat.id, changes.current_message_id)
         if turn is None:
             raise InvalidField("current_message_id", "no such message in this chat")
-        after = replace(after, current_message_id=changes.current_message_id, message_count=turn, is_branched=True)
+        after = replace(
+            after, current_message_id=changes.current_message_id, message_count=turn, is_branched=True
+        )
     return after
 
 

@@ -49,7 +49,7 @@ class System:
     providers: Mapping[str, Provider]
 
 
-class Replay(Exception):  # noqa: N818 - not an error: the answer of a request that was made before
+class Replay(Exception):
     """The request was answered before; this is that answer."""
 
     def __init__(self, status: int, body: bytes) -> None:
@@ -88,7 +88,9 @@ class Claim:
     async def remember(self, tx: Transaction, result: object, *, now_us: int) -> None:
         """Write the request down with its answer, in the transaction of its effect."""
         status, body = self.render(result) or (None, None)
-        await idempotency.put(tx, self.name, idempotency.Remembered(self.fingerprint, status, body), now=now_us)
+        await idempotency.put(
+            tx, self.name, idempotency.Remembered(self.fingerprint, status, body), now=now_us
+        )
 
     async def settle(self, tx: Transaction, answer: Answer) -> None:
         """Add an answer that came later."""

@@ -1,13 +1,14 @@
 """From what a client sends to a `Principal`: API keys, session tokens, access tokens, client secrets.
 
-Wrong, revoked, expired and suspended all raise the same `InvalidCredential`. Nothing is cached: a revoked key stops at its
-next request, on any node.
+Wrong, revoked, expired and suspended all raise the same `InvalidCredential`. Nothing outlives a commit: a revoked key
+stops at its next request, on any node.
 """
 
 from __future__ import annotations
 
 import zlib
 from contextlib import suppress
+from typing import TypeAlias
 
 from chatkeep.domain.errors import InvalidCredential, Unavailable
 from chatkeep.domain.ids import CredentialId, Entropy
@@ -25,6 +26,8 @@ _RANDOM_CHARACTERS = 40
 _CHECK_CHARACTERS = 6
 _BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _LAST_USED_US = 60 * US
+
+Known: TypeAlias = tuple[Holder, Principal]
 
 
 def new_secret(prefix: str, entropy: Entropy) -> str:
@@ -51,10 +54,10 @@ async def authenticate(system: System, secret: str) -> Principal:
     if isinstance(said, tokens.SessionClaims):
         return await _by_session(system, said)
 
-    async def body(tx: Transaction) -> Holder | None:
-        return await credentials.holder_by_id(tx, said)
+    async def body(tx: Transaction) -> Known | None:
+        return _known(await credentials.holder_by_id(tx, said))
 
-    return await _valid(system, await system.store.peek(None, body), kind="client")
+    return await _valid(system, await system.store.recall(None, said, body), kind="client")
 
 
 async def check_client(system: System, client_id: str, client_secret: str) -> Holder:
@@ -63,14 +66,14 @@ async def check_client(system: System, client_id: str, client_secret: str) -> Ho
         raise InvalidCredential()
     digest = system.keyring.digest(client_secret)
 
-    async def body(tx: Transaction) -> Holder | None:
-        return await credentials.holder_by_secret(tx, digest)
+    async def body(tx: Transaction) -> Known | None:
+        return _known(await credentials.holder_by_secret(tx, digest))
 
-    holder = await system.store.peek(None, body)
-    if holder is None or holder.credential_id != CredentialId(client_id):
+    known = await system.store.peek(None, body)
+    if known is None or known[0].credential_id != CredentialId(client_id):
         raise InvalidCredential()
-    await _valid(system, holder, kind="client")
-    return holder
+    await _valid(system, known, kind="client")
+    return known[0]
 
 
 async def _by_key(system: System, key: str) -> Principal:
@@ -78,10 +81,10 @@ async def _by_key(system: System, key: str) -> Principal:
         raise InvalidCredential()
     digest = system.keyring.digest(key)
 
-    async def body(tx: Transaction) -> Holder | None:
-        return await credentials.holder_by_secret(tx, digest)
+    async def body(tx: Transaction) -> Known | None:
+        return _known(await credentials.holder_by_secret(tx, digest))
 
-    return await _valid(system, await system.store.peek(None, body), kind="api_key")
+    return await _valid(system, await system.store.recall(None, digest, body), kind="api_key")
 
 
 async def _by_session(system: System, said: tokens.SessionClaims) -> Principal:
@@ -102,13 +105,20 @@ async def _by_session(system: System, said: tokens.SessionClaims) -> Principal:
     )
 
 
-async def _valid(system: System, holder: Holder | None, *, kind: str) -> Principal:
+def _known(holder: Holder | None) -> Known | None:
+    return None if holder is None else (holder, holder.principal())
+
+
+async def _valid(system: System, known: Known | None, *, kind: str) -> Principal:
+    if known is None:
+        raise InvalidCredential()
+    holder, principal = known
     now_us = system.clock.now_us()
-    if holder is None or holder.credential_kind != kind or not holder.is_valid(now_us):
+    if holder.credential_kind != kind or not holder.is_valid(now_us):
         raise InvalidCredential()
     if holder.last_used_at is None or now_us - holder.last_used_at >= _LAST_USED_US:
         await _note_use(system, holder, now_us)
-    return holder.principal()
+    return principal
 
 
 async def _note_use(system: System, holder: Holder, now_us: int) -> None:

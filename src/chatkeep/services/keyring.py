@@ -52,7 +52,7 @@ def open_keyring(folder: Path, entropy: Entropy) -> Keyring:
 def _secret(path: Path, make: Callable[[], str]) -> str:
     if not path.exists():
         fresh = path.with_name(f"{path.name}.{os.getpid()}")
-        with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(make())
             file.flush()
             os.fsync(file.fileno())

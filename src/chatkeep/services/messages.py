@@ -86,9 +86,7 @@ class Slice:
     total: int
 
 
-async def list_spoken(
-    ctx: Context, chat_id: ChatId, *, newest_first: bool, offset: int, limit: int
-) -> Slice:
+async def list_spoken(ctx: Context, chat_id: ChatId, *, newest_first: bool, offset: int, limit: int) -> Slice:
     """User and assistant messages of the current path by offset, as of one moment. Raises `NotFound`."""
     ctx.principal.require("chat:read")
     access.check_id(chat_id)
@@ -98,7 +96,9 @@ async def list_spoken(
         chat = await chats.get(tx, chat_id)
         assert chat is not None
         if not chat.is_branched:
-            items = await messages.speaking(tx, chat_id, newest_first=newest_first, offset=offset, limit=limit)
+            items = await messages.speaking(
+                tx, chat_id, newest_first=newest_first, offset=offset, limit=limit
+            )
             return Slice(items, chat.message_count)
         path = path_to(await messages.of_chat(tx, chat_id), chat.current_message_id)
         spoken = [message for message in path if message.role in SPEAKING_ROLES]

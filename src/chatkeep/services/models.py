@@ -64,6 +64,16 @@ async def find(ctx: Context, model_id: ModelId) -> Model | None:
     return await ctx.peek(body)
 
 
+async def first(ctx: Context) -> Model | None:
+    """Who answers in chats that name no model: the first one that can, else the first; None in an empty catalogue."""
+
+    async def body(tx: Transaction) -> Model | None:
+        known = await models.everything(tx)
+        return next((model for model in known if model.can_answer), known[0] if known else None)
+
+    return await ctx.peek(body)
+
+
 async def create(ctx: Context, card: ModelCard) -> Model:
     """Add a model of the organisation's own. Raises `InvalidField` for values outside their bounds."""
     ctx.principal.require("models:write")

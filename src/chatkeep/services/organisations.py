@@ -1,4 +1,4 @@
-"""Organisations: the first start, making more of them, suspending. Work of the system itself, reached by the command line."""
+"""Organisations: the first start, making more of them, suspending. Work of the system, reached by the command line."""
 
 from __future__ import annotations
 

@@ -10,7 +10,15 @@ from email_validator import EmailNotValidError, validate_email
 from pwdlib import PasswordHash
 from pwdlib.hashers.argon2 import Argon2Hasher
 
-from chatkeep.domain.errors import AlreadyExists, Conflict, InvalidField, NotFound, SignUpClosed, WrongPassword
+from chatkeep.domain.errors import (
+    AlreadyExists,
+    Conflict,
+    InvalidField,
+    NotAllowed,
+    NotFound,
+    SignUpClosed,
+    WrongPassword,
+)
 from chatkeep.domain.ids import OrganisationId, PrincipalId
 from chatkeep.domain.principal import Account, PrincipalKind, Role
 from chatkeep.domain.text import check_text
@@ -43,7 +51,7 @@ class Session:
 
 
 async def sign_up(system: System, wanted: SignUp) -> Session:
-    """Make a person of the server's first organisation: the first one an owner, which closes sign-up; later ones members.
+    """Make a person of the server's first organisation: the first an owner, which closes sign-up; later ones members.
 
     Raises `SignUpClosed`, `AlreadyExists`, `InvalidField`.
     """
@@ -152,6 +160,20 @@ async def vouched(tx: Transaction, ctx: Context, external_id: str) -> tuple[Acco
     return account, True
 
 
+async def meant(tx: Transaction, ctx: Context, user_id: str) -> Account:
+    """Whom a caller means by `user_id`: its own id or external id, or for administrators anybody's, made when new.
+
+    Raises `NotAllowed` for everybody else who names another person.
+    """
+    caller = await principals.get(tx, ctx.principal.id)
+    if caller is not None and user_id in (caller.id, caller.external_id):
+        return caller
+    if not ctx.principal.is_administrator:
+        raise NotAllowed("Only an administrator's key may act for other users.")
+    known = await principals.get(tx, PrincipalId(user_id))
+    return known if known is not None else (await vouched(tx, ctx, user_id))[0]
+
+
 async def _insert(tx: Transaction, account: Account) -> None:
     try:
         await principals.insert(tx, account)
@@ -159,7 +181,9 @@ async def _insert(tx: Transaction, account: Account) -> None:
         raise AlreadyExists("An account with this e-mail address exists already.") from None
 
 
-def _account(system: System, organisation_id: OrganisationId, kind: PrincipalKind, role: Role, name: str) -> Account:
+def _account(
+    system: System, organisation_id: OrganisationId, kind: PrincipalKind, role: Role, name: str
+) -> Account:
     return Account(
         organisation_id=organisation_id,
         id=PrincipalId(system.entropy.uuid7()),

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from chatkeep.domain.chat import Chat, ChatThread, NewChat
 from chatkeep.domain.errors import RateLimited
 from chatkeep.domain.ids import ChatId, MessageId, ModelId, RunId
 from chatkeep.domain.message import Message, MessageStatus, NewMessage, path_to
-from chatkeep.domain.run import INTERRUPTED, Run
+from chatkeep.domain.run import INTERRUPTED, Run, RunState
+from chatkeep.domain.text import check_text
 from chatkeep.domain.usage import Usage
 from chatkeep.models.port import Prompt, Turn
-from chatkeep.services import access, appending, chats as chat_verbs, messages as message_verbs, models
+from chatkeep.services import access, appending, models
+from chatkeep.services import chats as chat_verbs
+from chatkeep.services import messages as message_verbs
 from chatkeep.services.context import Answer, Context, System
 from chatkeep.services.models import Route
 from chatkeep.store import chats, documents, idempotency, messages, runs
@@ -24,11 +27,15 @@ BUSY_RETRY_S = 5
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """How the answer is wanted. `model_id` None takes the chat's model; `answer_*` mark the answer's message."""
+    """How the answer is wanted. `model_id` None takes the chat's model; `answer_*` mark the answer's message.
+
+    A `model_id` and a `system_prompt` given here become the chat's own.
+    """
 
     model_id: ModelId | None = None
     max_tokens: int | None = None
     temperature: float | None = None
+    system_prompt: str | None = None
     answer_id: MessageId | None = None
     answer_state_id: str | None = None
 
@@ -43,7 +50,7 @@ class StartedRun:
     wish: Wish
     chat: Chat
     question: Message | None
-    settle: Callable[["Outcome"], Answer] | None = None
+    settle: Callable[[Outcome], Answer] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +90,24 @@ async def start(
     appending.check_said(ctx, said)
 
     async def body(tx: Transaction) -> StartedRun:
-        state = await message_verbs.open_for_append(tx, ctx, chat_id)
-        written = await appending.append_to(tx, ctx, chat_id, state, said) if said else []
-        return await _start(tx, ctx, chat_id, written, wish, settle)
+        return await start_in(tx, ctx, chat_id, said, wish, settle=settle)
 
     return await ctx.write(body)
+
+
+async def start_in(
+    tx: Transaction,
+    ctx: Context,
+    chat_id: ChatId,
+    said: list[NewMessage],
+    wish: Wish,
+    *,
+    settle: Callable[[Outcome], Answer] | None = None,
+) -> StartedRun:
+    """The part of `start` that belongs into the transaction, for verbs that do more in it."""
+    state = await message_verbs.open_for_append(tx, ctx, chat_id)
+    written = await appending.append_to(tx, ctx, chat_id, state, said) if said else []
+    return await _start(tx, ctx, chat_id, written, wish, settle)
 
 
 async def start_chat(
@@ -100,7 +120,7 @@ async def start_chat(
 ) -> StartedRun:
     """`chats.create` and `start` in one transaction."""
     ctx.principal.require("chat:invoke")
-    chat_verbs.check_new(ctx, new, said)
+    chat_verbs.check_new(ctx, new, said, scope="chat:invoke")
 
     async def body(tx: Transaction) -> StartedRun:
         thread = await chat_verbs.create_in(tx, ctx, new, said)
@@ -159,7 +179,7 @@ async def finish(started: StartedRun, generated: Generated) -> Outcome:
 
     async def body(tx: Transaction) -> Outcome:
         message = await _answer(tx, started, generated) if generated.text or generated.error is None else None
-        state = "completed" if generated.error is None else "failed"
+        state: RunState = "completed" if generated.error is None else "failed"
         await runs.end(tx, run, state, generated.error, now=ctx.now_us())
         outcome = Outcome(run, message, generated.usage, generated.error)
         if ctx.claim is not None and started.settle is not None:
@@ -189,8 +209,7 @@ async def _start(
 ) -> StartedRun:
     if await runs.running_count(tx) >= ctx.system.limits.runs_per_organisation_max:
         raise RateLimited(BUSY_RETRY_S)
-    chat = await chats.get(tx, chat_id)
-    assert chat is not None
+    chat = await _instructed(tx, ctx, chat_id, wish)
     model, route = await models.route(tx, ctx.system, wish.model_id or chat.model_id)
     run = Run(
         organisation_id=chat.organisation_id,
@@ -206,6 +225,17 @@ async def _start(
     )
     await runs.insert(tx, run)
     return StartedRun(ctx, run, route, wish, chat, written[-1] if written else None, settle)
+
+
+async def _instructed(tx: Transaction, ctx: Context, chat_id: ChatId, wish: Wish) -> Chat:
+    chat = await chats.get(tx, chat_id)
+    assert chat is not None
+    if wish.system_prompt is None or wish.system_prompt == chat.system_prompt:
+        return chat
+    check_text("system_prompt", wish.system_prompt, bytes_max=ctx.system.limits.system_prompt_bytes_max)
+    chat = replace(chat, system_prompt=wish.system_prompt)
+    await chats.update(tx, chat)
+    return chat
 
 
 async def _answer(tx: Transaction, started: StartedRun, generated: Generated) -> Message | None:

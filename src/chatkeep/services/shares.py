@@ -27,7 +27,9 @@ async def share(ctx: Context, chat_id: ChatId) -> Share:
         assert chat is not None
         share_id = chat.share_id or ShareId(ctx.system.entropy.uuid7())
         now = ctx.now_us()
-        taken = Share(share_id, chat_id, _snapshot(ChatThread(chat, await messages.of_chat(tx, chat_id))), now, now)
+        taken = Share(
+            share_id, chat_id, _snapshot(ChatThread(chat, await messages.of_chat(tx, chat_id))), now, now
+        )
         await shares.put(tx, taken, is_new=chat.share_id is None)
         stored = await shares.get(tx, share_id)
         assert stored is not None
@@ -68,6 +70,7 @@ def _snapshot(thread: ChatThread) -> JsonObject:
     return {
         "title": thread.chat.title,
         "messages": [
-            {"id": m.id, "role": m.role, "content": m.content, "created_at": iso_z(m.created_at)} for m in thread.path
+            {"id": m.id, "role": m.role, "content": m.content, "created_at": iso_z(m.created_at)}
+            for m in thread.path
         ],
     }

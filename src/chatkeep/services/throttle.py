@@ -14,7 +14,9 @@ NAMES_MAX = 100_000
 class Throttle:
     """Counts failed sign-ins; see design limits: 5 per name and 20 per address in 30 minutes."""
 
-    def __init__(self, clock: Clock, *, per_name: int = 5, per_address: int = 20, window_s: int = 1800) -> None:
+    def __init__(
+        self, clock: Clock, *, per_name: int = 5, per_address: int = 20, window_s: int = 1800
+    ) -> None:
         self._clock = clock
         self._bounds = {"name": per_name, "address": per_address}
         self._window_us = window_s * US

@@ -1,7 +1,7 @@
 """Session tokens (HS256) for people who signed in, access tokens (RS256) for clients with credentials.
 
-RFC 8725: the algorithm follows from the kind of token and never from the token itself; type, issuer, audience, expiry and
-subject are all required.
+RFC 8725: the algorithm follows from the kind of token and never from the token itself; type, issuer, audience, expiry
+and subject are all required.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import OctKey, RSAKey
 from joserfc.jws import extract_compact
 
-from chatkeep.domain.errors import InvalidCredential
+from chatkeep.domain.errors import UnreadableToken
 from chatkeep.domain.ids import CredentialId, OrganisationId, PrincipalId
 from chatkeep.domain.principal import Account
 from chatkeep.domain.text import US
@@ -30,11 +30,12 @@ LEEWAY_S = 30
 
 @dataclass(frozen=True, slots=True)
 class SessionClaims:
-    """Whose session it is; `stamp` must still be the person's."""
+    """Whose session it is; `stamp` must still be the person's. It ends at `expires_at_s`, seconds since the epoch."""
 
     organisation_id: OrganisationId
     principal_id: PrincipalId
     stamp: str
+    expires_at_s: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,18 +84,19 @@ def issue_access(system: System, holder: Holder) -> IssuedToken:
 
 
 def read_token(system: System, token: str) -> SessionClaims | CredentialId:
-    """What a token says once its signature and claims hold; raise `InvalidCredential` for anything else."""
+    """What a token says once its signature and claims hold; raise `UnreadableToken` for anything else."""
     if len(token) > TOKEN_CHARACTERS_MAX or token.count(".") != 2:
-        raise InvalidCredential()
+        raise UnreadableToken()
     try:
         kind = extract_compact(token.encode("ascii")).headers().get("typ")
         if kind == ACCESS_TYPE:
             claims = _claims(system, token, ACCESS_TYPE, system.keyring.signing_key, "RS256")
             return CredentialId(claims["sub"])
         claims = _claims(system, token, SESSION_TYPE, system.keyring.session_key, "HS256")
-        return SessionClaims(OrganisationId(claims["org"]), PrincipalId(claims["sub"]), claims["stamp"])
+        organisation_id, principal_id = OrganisationId(claims["org"]), PrincipalId(claims["sub"])
+        return SessionClaims(organisation_id, principal_id, claims["stamp"], claims["exp"])
     except (JoseError, ValueError, TypeError, KeyError, RecursionError):
-        raise InvalidCredential() from None
+        raise UnreadableToken() from None
 
 
 def public_keys(system: System) -> dict[str, list[dict[str, Any]]]:
@@ -119,5 +121,5 @@ def _claims(system: System, token: str, kind: str, key: OctKey | RSAKey, algorit
         and now_s < claims["exp"]
     )
     if not is_good:
-        raise InvalidCredential()
+        raise UnreadableToken()
     return claims

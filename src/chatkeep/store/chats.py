@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from chatkeep.domain.chat import Chat, ChatAccess, ChatFilter, ChatStatus, SessionState
 from chatkeep.domain.ids import ChatId, MessageId, PrincipalId
@@ -12,6 +12,7 @@ from chatkeep.store.driver import Row, Transaction, Value
 from chatkeep.store.rows import read_json, write_json
 
 LATEST = (2**62, "\x7f")
+_FIELDS = tuple(field.name for field in fields(Chat))  # the statements name their columns in this order
 
 
 @dataclass(slots=True)
@@ -47,7 +48,13 @@ async def get(tx: Transaction, chat_id: ChatId) -> Chat | None:
 
 
 async def page(
-    tx: Transaction, principal: Principal, chosen: ChatFilter, *, now: int, before: tuple[int, str], limit: int
+    tx: Transaction,
+    principal: Principal,
+    chosen: ChatFilter,
+    *,
+    now: int,
+    before: tuple[int, str],
+    limit: int,
 ) -> list[Chat]:
     """Chats the principal may read, latest change first, strictly before the position `before`."""
     values = _filter_values(principal, chosen, now)
@@ -175,75 +182,12 @@ def _filter_values(principal: Principal, chosen: ChatFilter, now: int) -> dict[s
 
 
 def _chat(row: Row) -> Chat:
-    (
-        *head,
-        metadata,
-        extra,
-        origin,
-        source,
-        visibility,
-        status,
-        last_error,
-        last_error_at,
-        session_state,
-        end_reason,
-        current_message_id,
-        last_seq,
-        is_branched,
-        message_count,
-        documents_count,
-        last_message_at,
-        pinned,
-        archived,
-        folder_id,
-        share_id,
-        expires_at,
-        deleted_at,
-        deleted_by,
-        created_at,
-        updated_at,
-        version,
-        tags,
-        shared_with,
-    ) = row
-    organisation_id, chat_id, owner_id, owner_name, owner_external_id, dialect, model_id, agent_id, title, prompt = head
-    return Chat(
-        organisation_id=organisation_id,
-        id=chat_id,
-        owner_id=owner_id,
-        owner_name=owner_name or "",
-        owner_external_id=owner_external_id,
-        dialect=dialect,
-        model_id=model_id,
-        agent_id=agent_id,
-        title=title,
-        system_prompt=prompt,
-        metadata=read_json(metadata),
-        extra=read_json(extra),
-        origin=origin,
-        source=source,
-        visibility=visibility,
-        status=status,
-        last_error=last_error,
-        last_error_at=last_error_at,
-        session_state=session_state,
-        end_reason=end_reason,
-        current_message_id=current_message_id,
-        last_seq=last_seq,
-        is_branched=bool(is_branched),
-        message_count=message_count,
-        documents_count=documents_count,
-        last_message_at=last_message_at,
-        pinned=bool(pinned),
-        archived=bool(archived),
-        folder_id=folder_id,
-        share_id=share_id,
-        expires_at=expires_at,
-        deleted_at=deleted_at,
-        deleted_by=deleted_by,
-        created_at=created_at,
-        updated_at=updated_at,
-        version=version,
-        tags=tuple(read_json(tags)),
-        shared_with=tuple(read_json(shared_with)),
-    )
+    values = dict(zip(_FIELDS, row, strict=True))
+    values["owner_name"] = values["owner_name"] or ""
+    for name in ("metadata", "extra"):
+        values[name] = read_json(values[name])
+    for name in ("is_branched", "pinned", "archived"):
+        values[name] = bool(values[name])
+    for name in ("tags", "shared_with"):
+        values[name] = tuple(read_json(values[name]))
+    return Chat(**values)

@@ -5,7 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from chatkeep.domain.ids import CredentialId, OrganisationId, PrincipalId
-from chatkeep.domain.principal import Credential, CredentialKind, Principal, PrincipalKind, Role, effective_scopes
+from chatkeep.domain.principal import (
+    Credential,
+    CredentialKind,
+    Principal,
+    PrincipalKind,
+    Role,
+    effective_scopes,
+)
 from chatkeep.store.driver import Row, Transaction
 from chatkeep.store.rows import read_json, write_json
 
@@ -103,4 +110,4 @@ async def holder_by_id(tx: Transaction, credential_id: CredentialId) -> Holder |
 
 def _credential(row: Row) -> Credential:
     *head, scopes, created_at, expires_at, revoked_at, last_used_at = row
-    return Credential(*head, tuple(read_json(scopes)), created_at, expires_at, revoked_at, last_used_at)
+    return Credential(*(*head, tuple(read_json(scopes)), created_at, expires_at, revoked_at, last_used_at))

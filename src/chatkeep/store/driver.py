@@ -6,7 +6,7 @@ engines, so it must have no effect but through `tx`.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 from chatkeep.domain.ids import OrganisationId
@@ -40,10 +40,10 @@ Body: TypeAlias = Callable[[Transaction], Awaitable[T]]
 
 
 class Store(Protocol):
-    """One durable place. `write` returns only after its commit is on disk; raises `StoreBusy`, `StoreFull` or `StoreLost`.
+    """One durable place. `write` returns only after its commit is on disk.
 
-    `peek` is for one or two point reads and may run on the event loop; `read` is one snapshot on a reader of its own and
-    may be long. `organisation_id` None is work of the system itself.
+    `peek` is for one or two point reads and may run on the event loop; `read` is one snapshot on a reader of its own
+    and may be long. `organisation_id` None is work of the system itself. Raises `StoreBusy`, `StoreFull`, `StoreLost`.
     """
 
     async def write(self, organisation_id: OrganisationId | None, body: Body[T]) -> T:
@@ -56,6 +56,13 @@ class Store(Protocol):
 
     async def peek(self, organisation_id: OrganisationId | None, body: Body[T]) -> T:
         """Run `body` at once on the event loop's own reader."""
+        ...
+
+    async def recall(self, organisation_id: OrganisationId | None, key: Hashable, body: Body[T]) -> T:
+        """`peek`, or what it returned for this key before if the store is sure that nothing was committed since.
+
+        `key` names the reader, the organisation and all values that `body` uses; what depends on time is checked after.
+        """
         ...
 
     def is_healthy(self) -> bool:

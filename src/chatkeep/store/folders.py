@@ -10,7 +10,11 @@ from chatkeep.store.driver import Transaction
 async def insert(tx: Transaction, folder: Folder) -> None:
     """Write a new folder. Raises `Conflict` when its owner has one of that name."""
     await tx.run(
-        "folder_insert", id=folder.id, owner_id=folder.owner_id, name=folder.name, created_at=folder.created_at
+        "folder_insert",
+        id=folder.id,
+        owner_id=folder.owner_id,
+        name=folder.name,
+        created_at=folder.created_at,
     )
 
 

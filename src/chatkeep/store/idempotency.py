@@ -29,7 +29,11 @@ class RequestKey:
 async def get(tx: Transaction, name: RequestKey, *, not_before: int) -> Remembered | None:
     """What is remembered of this request, if it is not older than `not_before`."""
     row = await tx.one(
-        "idempotency_get", principal_id=name.principal_id, route=name.route, key=name.key, not_before=not_before
+        "idempotency_get",
+        principal_id=name.principal_id,
+        route=name.route,
+        key=name.key,
+        not_before=not_before,
     )
     return None if row is None else Remembered(*row)
 
@@ -51,7 +55,12 @@ async def put(tx: Transaction, name: RequestKey, remembered: Remembered, *, now:
 async def answer(tx: Transaction, name: RequestKey, status: int, body: bytes) -> None:
     """Add the answer to a remembered request."""
     await tx.run(
-        "idempotency_answer", principal_id=name.principal_id, route=name.route, key=name.key, status=status, body=body
+        "idempotency_answer",
+        principal_id=name.principal_id,
+        route=name.route,
+        key=name.key,
+        status=status,
+        body=body,
     )
 
 

@@ -58,28 +58,27 @@ async def of_chat(tx: Transaction, chat_id: ChatId) -> list[Message]:
 
 async def after(tx: Transaction, chat_id: ChatId, seq: int, limit: int) -> list[Message]:
     """Up to `limit` messages after `seq`, oldest first."""
-    return [_message(row) for row in await tx.all("messages_after", chat_id=chat_id, seq=seq, row_limit=limit)]
+    return [
+        _message(row) for row in await tx.all("messages_after", chat_id=chat_id, seq=seq, row_limit=limit)
+    ]
 
 
 async def before(tx: Transaction, chat_id: ChatId, seq: int, limit: int) -> list[Message]:
     """Up to `limit` messages before `seq`, newest first."""
-    return [_message(row) for row in await tx.all("messages_before", chat_id=chat_id, seq=seq, row_limit=limit)]
+    return [
+        _message(row) for row in await tx.all("messages_before", chat_id=chat_id, seq=seq, row_limit=limit)
+    ]
 
 
-async def speaking(tx: Transaction, chat_id: ChatId, *, newest_first: bool, offset: int, limit: int) -> list[Message]:
+async def speaking(
+    tx: Transaction, chat_id: ChatId, *, newest_first: bool, offset: int, limit: int
+) -> list[Message]:
     """User and assistant messages of an unbranched chat by offset."""
     name = "messages_speaking_backward" if newest_first else "messages_speaking_forward"
     return [_message(row) for row in await tx.all(name, chat_id=chat_id, row_offset=offset, row_limit=limit)]
 
 
 def _message(row: Row) -> Message:
-    *plain, tool_call_id, tool_calls, media_type, media_url, metadata, extra = row
-    return Message(
-        *plain,
-        tool_call_id,
-        read_json(tool_calls),
-        media_type,
-        media_url,
-        read_json(metadata),
-        read_json(extra) if extra is not None else {},
-    )
+    *plain, tool_calls, media_type, media_url, metadata, extra = row
+    decoded = (read_json(tool_calls), media_type, media_url, read_json(metadata), read_json(extra) or {})
+    return Message(*(*plain, *decoded))

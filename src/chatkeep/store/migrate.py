@@ -12,26 +12,41 @@ from chatkeep.domain.errors import StoreRefused
 
 APPLICATION_ID = 0x434B5031  # "CKP1": tells our files from any other SQLite file.
 _NAME = re.compile(r"(\d{4})_\w+\.sql\Z")
-_NETWORK = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "ceph", "glusterfs", "lustre", "9p", "fuse.sshfs", "ncpfs"}
+_NETWORK = {
+    "nfs",
+    "nfs4",
+    "cifs",
+    "smb3",
+    "smbfs",
+    "afs",
+    "ceph",
+    "glusterfs",
+    "lustre",
+    "9p",
+    "fuse.sshfs",
+    "ncpfs",
+}
 
 
 def migrations() -> list[tuple[int, str]]:
     """All migrations as (number, SQL), ascending from 1 without gaps."""
     folder = files("chatkeep.store") / "migrations"
     found = sorted((int(m[1]), e.read_text()) for e in folder.iterdir() if (m := _NAME.match(e.name)))
-    assert [number for number, _ in found] == list(range(1, len(found) + 1)), "migrations must be numbered from 1"
+    assert [number for number, _ in found] == list(range(1, len(found) + 1)), (
+        "migrations must be numbered from 1"
+    )
     return found
 
 
 def migrate(connection: apsw.Connection) -> None:
-    """Bring the schema up to date, each step in its own transaction; raise `StoreRefused` for a newer or foreign file."""
+    """Bring the schema up to date, a transaction a step; raise `StoreRefused` for a newer or foreign file."""
     steps = migrations()
     version = _pragma(connection, "user_version")
     owner = _pragma(connection, "application_id")
     if owner not in (0, APPLICATION_ID) or (owner == 0 and version):
         raise StoreRefused("The file is an SQLite database of some other program.")
     if version > len(steps):
-        raise StoreRefused(f"The database has schema {version}; this chatkeep knows {len(steps)}. Use a newer chatkeep.")
+        raise StoreRefused(f"The database has schema {version}, newer than this chatkeep's {len(steps)}.")
     for number, sql in steps[version:]:
         with connection:
             connection.execute(sql)

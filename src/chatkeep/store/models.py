@@ -80,9 +80,13 @@ def _card_values(card: ModelCard) -> dict[str, Value]:
 
 
 def _model(row: Row) -> Model:
-    organisation_id, model_id, display_name, description, provider, model_name, window, max_tokens, *rest = row
+    organisation_id, model_id, display_name, description, provider, model_name, window, max_tokens, *rest = (
+        row
+    )
     streaming, tools, vision, reasoning, multiplier, tier, lifecycle, end_of_life, notice, *rest = rest
-    recommended, enabled, is_system, parent, profile, metadata, prompt_id, prompt, created_at, updated_at = rest
+    recommended, enabled, is_system, parent, profile, metadata, prompt_id, prompt, created_at, updated_at = (
+        rest
+    )
     card = ModelCard(
         display_name=display_name,
         context_window=window,

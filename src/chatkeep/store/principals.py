@@ -70,7 +70,9 @@ async def count_with_email(tx: Transaction) -> int:
     return int(row[0])
 
 
-async def standing(tx: Transaction, organisation_id: OrganisationId, principal_id: PrincipalId) -> Standing | None:
+async def standing(
+    tx: Transaction, organisation_id: OrganisationId, principal_id: PrincipalId
+) -> Standing | None:
     """What the person named by a session token is today (system work)."""
     row = await tx.one("system_principal_get", of_organisation=organisation_id, id=principal_id)
     return None if row is None else Standing(*row)

@@ -50,7 +50,13 @@ async def interrupt_all(tx: Transaction, error: str, *, now: int) -> int:
 
 
 async def _status(
-    tx: Transaction, chat_id: ChatId, status: ChatStatus | None, error: str | None, *, now: int, model_id: ModelId | None
+    tx: Transaction,
+    chat_id: ChatId,
+    status: ChatStatus | None,
+    error: str | None,
+    *,
+    now: int,
+    model_id: ModelId | None,
 ) -> None:
     await tx.run(
         "chat_set_status",

@@ -6,6 +6,7 @@ Only wiring and the command line name this module. The event loop has a reader o
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Hashable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import local
@@ -17,7 +18,8 @@ from chatkeep.domain.ids import OrganisationId
 from chatkeep.store import statements
 from chatkeep.store.driver import Body, Row, Value
 from chatkeep.store.migrate import migrate, refuse_network_file_system
-from chatkeep.store.sqlite_errors import translated
+from chatkeep.store.sqlite_errors import translate, translated
+from chatkeep.store.sqlite_moment import Moment
 from chatkeep.store.sqlite_writer import Checkpointer, Writer
 
 T = TypeVar("T")
@@ -25,6 +27,7 @@ PAGE_BYTES = 8192
 BUSY_TIMEOUT_MS = 10_000
 CACHE_KIB = 16_384
 READER_THREADS = 2
+RECALLED_MAX = 20_000
 
 
 class SqliteTransaction:
@@ -32,7 +35,9 @@ class SqliteTransaction:
 
     __slots__ = ("_connection", "_organisation_id", "_sql")
 
-    def __init__(self, connection: apsw.Connection, sql: dict[str, str], organisation_id: OrganisationId | None) -> None:
+    def __init__(
+        self, connection: apsw.Connection, sql: dict[str, str], organisation_id: OrganisationId | None
+    ) -> None:
         self._connection = connection
         self._sql = sql
         self._organisation_id = organisation_id
@@ -50,7 +55,12 @@ class SqliteTransaction:
 
     async def run(self, name: str, /, **values: Value) -> int:
         """Write; the number of rows touched."""
-        self._execute(name, values)
+        try:
+            self._execute(name, values)
+        except apsw.ConstraintError as error:
+            raise translate(
+                error
+            ) from error  # here and not in the writer: a body may say what the conflict is about
         return self._connection.changes()
 
     def _execute(self, name: str, values: dict[str, Any]) -> apsw.Cursor:
@@ -82,6 +92,9 @@ class SqliteStore:
         self._readers = ThreadPoolExecutor(READER_THREADS, thread_name_prefix="store-reader")
         self._reader_connections = local()
         self._opened: list[apsw.Connection] = [self._peeker]
+        self._moment = Moment(path)
+        self._recalled_at = b""
+        self._recalled: dict[Hashable, Any] = {}
         self._writer = Writer(connect(path))
         self._checkpointer = Checkpointer(connect(path), path)
 
@@ -102,6 +115,19 @@ class SqliteStore:
             result: T = drive(body(SqliteTransaction(self._peeker, self._sql, organisation_id)))
             return result
 
+    async def recall(self, organisation_id: OrganisationId | None, key: Hashable, body: Body[T]) -> T:
+        """`peek`, unless this key was peeked before and no process has committed since."""
+        now = self._moment.now()
+        if now != self._recalled_at or len(self._recalled) >= RECALLED_MAX:
+            self._recalled.clear()
+            self._recalled_at = now
+        elif key in self._recalled:
+            known: T = self._recalled[key]
+            return known
+        value = await self.peek(organisation_id, body)
+        self._recalled[key] = value
+        return value
+
     def is_healthy(self) -> bool:
         """Whether the writer takes work."""
         return self._writer.is_healthy()
@@ -114,6 +140,7 @@ class SqliteStore:
         self._checkpointer.close()
         for connection in self._opened:
             connection.close()
+        self._moment.close()
 
     def _read(self, organisation_id: OrganisationId | None, body: Body[T]) -> T:
         connection: apsw.Connection | None = getattr(self._reader_connections, "connection", None)

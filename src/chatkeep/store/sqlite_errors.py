@@ -20,7 +20,7 @@ def translate(error: apsw.Error) -> ChatkeepError:
         return StoreBusy("The store is busy; nothing was written.")
     if isinstance(error, apsw.FullError):
         return StoreFull("The store is full; nothing was written.")
-    if isinstance(error, apsw.IOError) and error.extendedresult in _NO_SPACE:
+    if isinstance(error, apsw.IOError) and getattr(error, "extendedresult", 0) in _NO_SPACE:
         return StoreFull("The disk refuses to take more; nothing was written.")
     if isinstance(error, apsw.NotADBError | apsw.CorruptError | apsw.CantOpenError):
         return StoreRefused(f"The database file cannot be used: {error}")

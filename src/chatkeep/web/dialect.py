@@ -31,6 +31,7 @@ from chatkeep.web.json import StrictRoute
 
 ErrorWriter = Callable[[ChatkeepError, str], Response]
 PlainErrorWriter = Callable[[int, str, str], Response]
+FIRST_ERROR = 400
 HotAnswer = Callable[[House, Context, Request], Awaitable[Response]]
 
 
@@ -38,8 +39,8 @@ HotAnswer = Callable[[House, Context, Request], Awaitable[Response]]
 class Manner:
     """How one dialect behaves in everything that is not a route.
 
-    `write_error(error, method)` writes a domain error, `write_plain(status, reason, method)` one of HTTP itself (unknown
-    route, wrong method); `error_model` is the shape of both. `finders` are tried in order for the credential.
+    `write_error(error, method)` writes a domain error, `write_plain(status, reason, method)` one of HTTP itself
+    (unknown route, wrong method); `error_model` is the shape of both. `finders` are tried in order for the credential.
     """
 
     name: Dialect
@@ -106,7 +107,7 @@ class HotTable:
         except ChatkeepError as error:
             return self._manner.write_error(error, request.method)
         except Replay as replay:
-            return write_replay(replay)
+            return write_replay(replay, self._manner)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +141,11 @@ def _make_app(house: House, manner: Manner) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
         responses={
-            status: {"description": "Error", "content": {manner.error_media_type: {}}, "model": manner.error_model}
+            status: {
+                "description": "Error",
+                "content": {manner.error_media_type: {}},
+                "model": manner.error_model,
+            }
             for status in ("4XX", "5XX")
         },
     )
@@ -162,7 +167,7 @@ def _make_app(house: House, manner: Manner) -> FastAPI:
 
     async def replay(_: Request, error: Exception) -> Response:
         assert isinstance(error, Replay)
-        return write_replay(error)
+        return write_replay(error, manner)
 
     app.add_exception_handler(ChatkeepError, domain_error)
     app.add_exception_handler(RequestValidationError, validation_error)
@@ -176,9 +181,11 @@ def _make_app(house: House, manner: Manner) -> FastAPI:
     return app
 
 
-def write_replay(replay: Replay) -> Response:
+def write_replay(replay: Replay, manner: Manner) -> Response:
     """The remembered answer, marked as such."""
-    kind = "text/event-stream" if replay.body.startswith((b"data:", b"event:", b"id:")) else "application/json"
+    kind = manner.error_media_type if replay.status >= FIRST_ERROR else "application/json"
+    if replay.body.startswith((b"data:", b"event:", b"id:")):
+        kind = "text/event-stream"
     return Response(
         replay.body, status_code=replay.status, media_type=kind, headers={"idempotency-replayed": "true"}
     )

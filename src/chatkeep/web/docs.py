@@ -35,7 +35,9 @@ def page(openapi: dict[str, Any], root_path: str) -> str:
     )
 
 
-def _operation(openapi: dict[str, Any], root_path: str, path: str, method: str, operation: dict[str, Any]) -> str:
+def _operation(
+    openapi: dict[str, Any], root_path: str, path: str, method: str, operation: dict[str, Any]
+) -> str:
     parts = [f"<p>{escape(operation.get('description', ''))}</p>"]
     if operation.get("parameters"):
         rows = "".join(_parameter(parameter) for parameter in operation["parameters"])

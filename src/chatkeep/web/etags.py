@@ -25,6 +25,11 @@ def version_in(header: str | None) -> int | None:
         return None
     for name in header.split(","):
         _, _, version = name.strip().strip('"').partition("-")
-        if not name.strip().startswith("W/") and version.isascii() and version.isdigit() and len(version) < 19:
+        if (
+            not name.strip().startswith("W/")
+            and version.isascii()
+            and version.isdigit()
+            and len(version) < 19
+        ):
             return int(version)
     raise VersionMismatch()

@@ -17,6 +17,7 @@ from chatkeep.web import etags
 
 Key: TypeAlias = tuple[str, str, int, int, str]
 JSON = "application/json"
+PRIVATE = {"cache-control": "private, no-cache"}
 
 
 class RenderedCache:
@@ -63,7 +64,7 @@ async def answer_chat(
     etag = etags.write(found)
     asked = request.headers.get("if-none-match")
     if asked is not None and etags.matches(asked, etag):
-        return Response(status_code=304, headers={"etag": etag, "cache-control": "private, no-cache"})
+        return Response(status_code=304, headers={"etag": etag, **PRIVATE})
     key = _key(ctx, chat_id, found, view)
     body = cache.get(key)
     if body is None:
@@ -72,7 +73,9 @@ async def answer_chat(
         body = rendered if isinstance(rendered, bytes) else await rendered
         etag = etags.write(thread.chat.access)
         cache.put(_key(ctx, chat_id, thread.chat.access, view), body)
-    return Response(body, media_type=JSON, headers={"etag": etag, "cache-control": "private, no-cache", **(headers or {})})
+    return Response(
+        body, media_type=JSON, headers={"etag": etag, "cache-control": "private, no-cache", **(headers or {})}
+    )
 
 
 def _key(ctx: Context, chat_id: ChatId, found: ChatAccess, view: str) -> Key:

@@ -30,7 +30,7 @@ async def _with_heartbeat(events: AsyncIterator[bytes], heartbeat_s: float) -> A
     following: asyncio.Task[bytes] | None = None
     try:
         while True:
-            following = asyncio.ensure_future(anext(events))  # type: ignore[arg-type]  # an async generator's step
+            following = asyncio.ensure_future(anext(events))
             while not (await asyncio.wait({following}, timeout=heartbeat_s))[0]:
                 yield HEARTBEAT
             try:

@@ -1,4 +1,4 @@
-"""The HTTP status of each domain error where a dialect does not say otherwise. Total over the tree; a test proves it."""
+"""The HTTP status of each domain error where a dialect does not say otherwise; a test proves it total."""
 
 from __future__ import annotations
 

@@ -36,12 +36,16 @@ class Running:
     def open_connections(self) -> int:
         return len(self.server.server_state.connections)
 
+    async def empty(self, within_s: float = 1.0) -> None:
+        """Wait until it holds no connection and no request."""
+        state = self.server.server_state
+        async with asyncio.timeout(within_s):
+            while state.connections or state.tasks:  # noqa: ASYNC110 - there is no event for it
+                await asyncio.sleep(0.01)
+
     def unsent_bytes(self) -> int:
         connections = self.server.server_state.connections
         return sum(connection.transport.get_write_buffer_size() for connection in connections)
-
-    def running_requests(self) -> int:
-        return len(self.server.server_state.tasks)
 
 
 @contextlib.asynccontextmanager
@@ -85,10 +89,10 @@ async def answer(send: Send, body: bytes, status: int = 200) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-def small_window(port: int) -> socket.socket:
+def small_window(port: int, size: int = 4096) -> socket.socket:
     """A connected client whose window is small, so that a server soon cannot send."""
     client = socket.socket()
-    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
     client.connect(("127.0.0.1", port))
     client.setblocking(False)
     return client

@@ -148,8 +148,8 @@ async def test_closing_before_the_first_token_starts_nothing_again(model: LocalM
     before = children_of(os.getpid())
     long_read = Prompt(LOCAL_MODEL_NAME, (Turn("user", "word " * 3000),), 1, 0.0)  # many seconds of reading
     asking = asyncio.create_task(ask(model, long_read))
-    while model.process_id is None:
-        await asyncio.sleep(0.01)  # noqa: ASYNC110 - a process says nothing when it is ready
+    while model.process_id is None:  # noqa: ASYNC110 - the model has no event for a start
+        await asyncio.sleep(0.01)
     await model.aclose()
     with pytest.raises(ProviderFailed):
         await asking

@@ -13,6 +13,7 @@ from chatkeep.web.statuses import StatusTable, headers_of
 PROBLEM = "application/problem+json"
 STATUSES = StatusTable()
 
+
 def write_error(error: ChatkeepError, method: str) -> Response:
     """A domain error as a problem; `field` says where, for an invalid field."""
     status = STATUSES.of(error)
@@ -26,5 +27,11 @@ def write_plain(status: int, reason: str, method: str) -> Response:
 
 
 def _problem(status: int, detail: str, headers: dict[str, str], **extra: str) -> Response:
-    content = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail, **extra}
+    content = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        **extra,
+    }
     return JsonAnswer(content, status_code=status, media_type=PROBLEM, headers=headers)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from typing import cast
 
 from chatkeep.dialects.native import wire
-from chatkeep.domain.chat import UNSET, Chat, ChatChanges, ChatThread, NewChat
+from chatkeep.domain.chat import Chat, ChatChanges, ChatThread, NewChat
 from chatkeep.domain.document import Document
 from chatkeep.domain.errors import InvalidField
 from chatkeep.domain.folder import Folder
@@ -61,7 +62,7 @@ def chat(value: Chat) -> wire.ChatOut:
 
 def full_chat(thread: ChatThread, model: Model | None, expand: frozenset[str]) -> wire.ChatFull:
     """A chat with what was asked for: `messages` (the current path) and `model`."""
-    out: wire.ChatFull = {**chat(thread.chat)}
+    out = cast("wire.ChatFull", chat(thread.chat))
     if "messages" in expand:
         children = children_of(thread.messages)
         out["messages"] = [message(each, children) for each in thread.path]
@@ -232,7 +233,7 @@ def new_messages(bodies: Sequence[wire.MessageIn], author: PrincipalId) -> list[
 def changes(body: wire.ChatPatch) -> ChatChanges:
     """What a client wants changed: the fields it mentioned."""
     said = body.model_fields_set
-    values = {name: getattr(body, name) if name in said else UNSET for name in type(body).model_fields}
+    values = {name: getattr(body, name) for name in said}
     for name in ("shared_with", "tags"):
         if name in said:
             values[name] = tuple(values[name])

@@ -1,11 +1,11 @@
-"""The native dialect's shapes. Times are ISO 8601 UTC text, sizes bytes, durations seconds unless the name says otherwise."""
+"""The native dialect's shapes. Times are ISO 8601 UTC text, sizes bytes, durations seconds."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NotRequired
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
-from typing_extensions import NotRequired, TypedDict
+from typing_extensions import TypedDict
 
 Id = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 JsonMap = dict[str, Any]
@@ -26,7 +26,9 @@ class MessageIn(Strict):
     role: Role = Field(description="Who speaks.")
     content: str = Field(description="The text, at most 100,000 bytes.")
     id: Id | None = Field(None, description="Your own id, unique in the chat; made when absent.")
-    parent_id: Id | None = Field(None, description="The message it follows; the chat's current message when absent.")
+    parent_id: Id | None = Field(
+        None, description="The message it follows; the chat's current message when absent."
+    )
     tool_call_id: str | None = Field(None, description="For tool messages: the call it answers.")
     tool_calls: list[Any] | None = Field(None, description="For assistant messages: the calls made.")
     media_type: str | None = None
@@ -45,7 +47,9 @@ class ChatQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    owner: str = Field("me", description="`me`, `any` for all you may read, or a person's id.", max_length=128)
+    owner: str = Field(
+        "me", description="`me`, `any` for all you may read, or a person's id.", max_length=128
+    )
     archived: bool | None = None
     pinned: bool | None = None
     folder_id: Id | None = None
@@ -61,19 +65,31 @@ class ChatIn(Strict):
     """A chat to create."""
 
     id: Id | None = Field(None, description="Your own id; a UUIDv7 is made when absent.")
-    title: str | None = Field(None, description="At most 500 characters; made from the first message when absent.")
-    model_id: Id | None = Field(None, description="Who shall answer; the organisation's first model when absent.")
+    title: str | None = Field(
+        None, description="At most 500 characters; made from the first message when absent."
+    )
+    model_id: Id | None = Field(
+        None, description="Who shall answer; the organisation's first model when absent."
+    )
     system_prompt: str | None = None
     metadata: JsonMap | None = None
     visibility: Visibility = "private"
-    shared_with: list[Id] = Field(default_factory=list, description="People who may read it when it is `shared`.")
-    origin: Literal["api", "m2m", "connector"] | None = Field(None, description="`connector` only for services.")
-    source: str | None = Field(None, description="Where exactly it comes from: dashboard, slack, …", max_length=200)
+    shared_with: list[Id] = Field(
+        default_factory=list, description="People who may read it when it is `shared`."
+    )
+    origin: Literal["api", "m2m", "connector"] | None = Field(
+        None, description="`connector` only for services."
+    )
+    source: str | None = Field(
+        None, description="Where exactly it comes from: dashboard, slack, …", max_length=200
+    )
     tags: list[str] = Field(default_factory=list)
     folder_id: Id | None = None
     pinned: bool = False
     archived: bool = False
-    ttl_s: int | None = Field(None, description="Makes the chat ephemeral: it is deleted after so many seconds.")
+    ttl_s: int | None = Field(
+        None, description="Makes the chat ephemeral: it is deleted after so many seconds."
+    )
     messages: list[MessageIn] = Field(default_factory=list, max_length=1000)
 
 
@@ -97,7 +113,9 @@ class ChatPatch(Strict):
 class GenerateIn(Strict):
     """What to answer: append `message` first if given, then ask the model."""
 
-    message: str | None = Field(None, description="The user's message; without it the current path is answered.")
+    message: str | None = Field(
+        None, description="The user's message; without it the current path is answered."
+    )
     model_id: Id | None = Field(None, description="Another model than the chat's; it becomes the chat's.")
     max_tokens: int | None = Field(None, ge=1, le=200_000)
     temperature: float | None = Field(None, ge=0, le=2, strict=False)
@@ -110,7 +128,9 @@ class ModelIn(Strict):
     display_name: str
     context_window: int = Field(description="Tokens, 1 to 2,000,000.")
     description: str | None = None
-    provider: str | None = Field(None, description="A configured provider; null for a model that has a parent.")
+    provider: str | None = Field(
+        None, description="A configured provider; null for a model that has a parent."
+    )
     model_name: str | None = Field(None, description="The model's name at its provider.")
     max_tokens_per_request: int | None = None
     supports_streaming: bool = True

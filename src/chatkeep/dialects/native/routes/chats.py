@@ -11,10 +11,9 @@ from chatkeep.dialects.native.manner import Caller
 from chatkeep.domain.chat import ChatFilter, ChatThread
 from chatkeep.domain.errors import InvalidField
 from chatkeep.domain.ids import ChatId, FolderId, ModelId, PrincipalId, is_id
-from chatkeep.domain.message import NewMessage
 from chatkeep.domain.model import Model
 from chatkeep.services import chats, models
-from chatkeep.services.context import Answer, Context
+from chatkeep.services.context import Context
 from chatkeep.web import etags
 from chatkeep.web.answers import JsonAnswer, write
 from chatkeep.web.dialect import Hot, TheHouse, make_router
@@ -29,7 +28,10 @@ IfMatch = Annotated[str | None, Header(description="Only if the chat still has t
 IfNoneMatch = Annotated[str | None, Header(description="Answer 304 if the chat still has this ETag.")]
 Key = Annotated[
     str | None,
-    Header(alias="Idempotency-Key", description="The same key with the same request has one effect and one answer."),
+    Header(
+        alias="Idempotency-Key",
+        description="The same key with the same request has one effect and one answer.",
+    ),
 ]
 Expand = Annotated[
     list[Literal["messages", "model"]] | None,
@@ -38,7 +40,9 @@ Expand = Annotated[
 DEFAULT_EXPAND = frozenset({"messages"})
 
 
-@router.post("/chats", status_code=CREATED, summary="Create a chat", responses={CREATED: {"model": wire.ChatFull}})
+@router.post(
+    "/chats", status_code=CREATED, summary="Create a chat", responses={CREATED: {"model": wire.ChatFull}}
+)
 async def create(body: wire.ChatIn, ctx: Caller, request: Request, idempotency_key: Key = None) -> Response:
     """Make a chat, with messages if you have some already, in one transaction."""
     said = translate.new_messages(body.messages, ctx.principal.id)
@@ -49,9 +53,7 @@ async def create(body: wire.ChatIn, ctx: Caller, request: Request, idempotency_k
 
 
 @router.get("/chats", summary="List chats", responses={200: {"model": wire.ChatPage}})
-async def list_chats(
-    ctx: Caller, chosen: Annotated[wire.ChatQuery, Query()]
-) -> JsonAnswer:
+async def list_chats(ctx: Caller, chosen: Annotated[wire.ChatQuery, Query()]) -> JsonAnswer:
     """Chats by latest change, newest first. `owner` is `me`, `any` (all you may read) or a person's id."""
     found = await chats.list_chats(ctx, _filter(ctx, chosen), cursor=chosen.cursor, limit=chosen.limit)
     out: wire.ChatPage = {
@@ -78,19 +80,25 @@ async def get(
 
 async def answer_get(house: House, ctx: Context, request: Request) -> Response:
     """GET one chat; the model is looked up afresh each time, so an expanded answer is not kept."""
-    asked = request.query_params.getlist("expand")
+    asked = request.query_params.getlist("expand") if request.scope["query_string"] else ()
     expand = frozenset(asked) if asked else DEFAULT_EXPAND
     if not expand <= {"messages", "model"}:
         raise InvalidField("expand", "must be 'messages' or 'model'")
     if "model" not in expand:
-        return await answer_chat(house.rendered, ctx, request, "native", lambda thread: _full(thread, None, expand))
+        return await answer_chat(
+            house.rendered, ctx, request, "native", lambda thread: _full(thread, None, expand)
+        )
     thread = await chats.read(ctx, ChatId(request.path_params["chat_id"]))
     model = await _model(ctx, thread.chat.model_id)
-    return Response(_full(thread, model, expand), media_type="application/json", headers={"etag": _etag(thread)})
+    return Response(
+        _full(thread, model, expand), media_type="application/json", headers={"etag": _etag(thread)}
+    )
 
 
 @router.patch("/chats/{chat_id}", summary="Change a chat", responses={200: {"model": wire.ChatOut}})
-async def update(chat_id: ChatPath, body: wire.ChatPatch, ctx: Caller, if_match: IfMatch = None) -> JsonAnswer:
+async def update(
+    chat_id: ChatPath, body: wire.ChatPatch, ctx: Caller, if_match: IfMatch = None
+) -> JsonAnswer:
     """Change the fields you send; the others stay."""
     changed = await chats.update(
         ctx, ChatId(chat_id), translate.changes(body), if_version=etags.version_in(if_match)
@@ -105,7 +113,9 @@ async def delete(chat_id: ChatPath, ctx: Caller, if_match: IfMatch = None) -> Re
     return Response(status_code=204)
 
 
-@router.post("/chats/{chat_id}/restore", summary="Restore a deleted chat", responses={200: {"model": wire.ChatOut}})
+@router.post(
+    "/chats/{chat_id}/restore", summary="Restore a deleted chat", responses={200: {"model": wire.ChatOut}}
+)
 async def restore(chat_id: ChatPath, ctx: Caller, request: Request, idempotency_key: Key = None) -> Response:
     """Undo a delete."""
     claim = await claimed(ctx, request, lambda chat: (200, write(translate.chat(chat))))

@@ -19,7 +19,9 @@ router = make_router()
 DocumentPath = Annotated[str, Path(description="The document's id.")]
 
 
-@router.get("/chats/{chat_id}/documents", summary="List documents", responses={200: {"model": wire.DocumentList}})
+@router.get(
+    "/chats/{chat_id}/documents", summary="List documents", responses={200: {"model": wire.DocumentList}}
+)
 async def list_documents(chat_id: ChatPath, ctx: Caller) -> JsonAnswer:
     """The chat's documents without their texts, oldest first."""
     found = await documents.list_documents(ctx, ChatId(chat_id))
@@ -43,7 +45,9 @@ async def attach(
 
 
 @router.get(
-    "/chats/{chat_id}/documents/{document_id}", summary="Get a document", responses={200: {"model": wire.DocumentFull}}
+    "/chats/{chat_id}/documents/{document_id}",
+    summary="Get a document",
+    responses={200: {"model": wire.DocumentFull}},
 )
 async def get(chat_id: ChatPath, document_id: DocumentPath, ctx: Caller) -> JsonAnswer:
     """One document with its text."""
@@ -53,7 +57,10 @@ async def get(chat_id: ChatPath, document_id: DocumentPath, ctx: Caller) -> Json
 
 
 @router.delete(
-    "/chats/{chat_id}/documents/{document_id}", status_code=204, summary="Remove a document", response_class=Response
+    "/chats/{chat_id}/documents/{document_id}",
+    status_code=204,
+    summary="Remove a document",
+    response_class=Response,
 )
 async def remove(chat_id: ChatPath, document_id: DocumentPath, ctx: Caller) -> Response:
     """Take a document out of the chat."""

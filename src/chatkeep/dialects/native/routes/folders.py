@@ -26,7 +26,9 @@ async def list_folders(ctx: Caller) -> JsonAnswer:
     return JsonAnswer(out)
 
 
-@router.post("/folders", status_code=CREATED, summary="Make a folder", responses={CREATED: {"model": wire.FolderOut}})
+@router.post(
+    "/folders", status_code=CREATED, summary="Make a folder", responses={CREATED: {"model": wire.FolderOut}}
+)
 async def create(body: wire.FolderIn, ctx: Caller, request: Request, idempotency_key: Key = None) -> Response:
     """A folder of yours; its name is unique among them."""
     claim = await claimed(ctx, request, lambda folder: (CREATED, write(translate.folder(folder))))

@@ -57,7 +57,9 @@ async def _append(ctx: Context, request: Request, body: wire.MessagesIn) -> Resp
     return Response(_appended(written), status_code=CREATED, media_type="application/json")
 
 
-@router.get("/chats/{chat_id}/messages", summary="List messages", responses={200: {"model": wire.MessagePage}})
+@router.get(
+    "/chats/{chat_id}/messages", summary="List messages", responses={200: {"model": wire.MessagePage}}
+)
 async def list_messages(
     chat_id: ChatPath,
     ctx: Caller,

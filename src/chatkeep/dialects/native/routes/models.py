@@ -32,11 +32,15 @@ async def list_models(ctx: Caller, limit: Limit = 50, cursor: Cursor = None) -> 
     return JsonAnswer(out)
 
 
-@router.post("/models", status_code=CREATED, summary="Add a model", responses={CREATED: {"model": wire.ModelOut}})
+@router.post(
+    "/models", status_code=CREATED, summary="Add a model", responses={CREATED: {"model": wire.ModelOut}}
+)
 async def create(body: wire.ModelIn, ctx: Caller, request: Request, idempotency_key: Key = None) -> Response:
     """A model of the organisation's own: another prompt over a model there is, or a provider's model by name."""
     claim = await claimed(ctx, request, lambda model: (CREATED, write(translate.model_out(model))))
-    return JsonAnswer(translate.model_out(await models.create(claim, translate.card(body))), status_code=CREATED)
+    return JsonAnswer(
+        translate.model_out(await models.create(claim, translate.card(body))), status_code=CREATED
+    )
 
 
 @router.get("/models/{model_id}", summary="Get a model", responses={200: {"model": wire.ModelOut}})

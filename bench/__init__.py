@@ -1,0 +1,1 @@
+"""Benchmarks: `make bench` prints a table; nothing here is asserted in tests."""

@@ -1,0 +1,197 @@
+"""No named statement bound to one organisation shows or touches a row of another: tried with each of them.
+
+Two organisations hold rows with the very same ids and different words, a third holds nothing. Every statement is also
+tried on the rows it is for, so that one which does nothing at all does not pass for a safe one.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from chatkeep.domain.errors import Conflict
+from chatkeep.domain.ids import OrganisationId
+from chatkeep.store import statements
+from chatkeep.store.driver import Row, Store, Transaction, Value
+from tests.contract.store.place import ACME, EMPTY, OTHER, Undo, found, texts
+
+# In this order, because of the references between them.
+INSERTS = (
+    "principal_insert",
+    "credential_insert",
+    "model_insert",
+    "agent_insert",
+    "folder_insert",
+    "chat_insert",
+    "chat_people_insert",
+    "chat_tag_insert",
+    "message_insert",
+    "document_insert",
+    "share_insert",
+    "run_insert",
+    "idempotency_put",
+)
+NUMBERS = re.compile(
+    r"(.*_at|.*_tokens|.*_bytes|.*_version|.*_ms|.*_count|.*_window|.*_request|supports_.*|is_.*|sees_.*|now|position"
+    r"|change|pinned|archived|enabled|last_seq|turn_number|not_before|seq)\Z"
+)
+NOTHING = {"expires_at", "end_of_life_at", "deprecation_notice", "parent_id", "parent_model_id", "suspended_at"}
+FIXED: dict[str, Value] = {
+    "kind": "person",
+    "role": "owner",
+    "greeting_mode": "human",
+    "origin": "api",
+    "visibility": "private",
+    "session_state": "ongoing",
+    "state": "failed",
+    "status": "generating",
+    "dialect": "native",
+    "model_name": "one",
+    "provider": "one",
+    "before_updated_at": 2**62,
+    "before_id": "\x7f",
+    "after_id": "",
+    "row_limit": 10,
+    "row_offset": 0,
+    "is_deleted": 0,
+    "not_before": 0,
+    "credit_multiplier": 1.0,
+    "size_bytes": 1,
+    "secret_hash": b"",
+    "fingerprint": b"",
+}
+SPECIAL: dict[tuple[str, str], Value] = {
+    ("message_insert", "role"): "user",
+    ("message_insert", "status"): "complete",
+    ("idempotency_put", "status"): 200,
+    ("idempotency_answer", "status"): 200,
+    ("credential_insert", "kind"): "api_key",
+    ("messages_after", "seq"): 0,
+    ("messages_before", "seq"): 2**62,
+    ("model_delete", "id"): "own",
+    ("runs_running_count", "state"): "running",
+}
+
+
+def parameters(name: str) -> list[str]:
+    return sorted(set(re.findall(r":(\w+)", texts()[name])) - {"organisation_id"})
+
+
+def value(name: str, parameter: str, word: str) -> Value:
+    """What to bind: ids are the same everywhere, texts hold the organisation's word."""
+    if (name, parameter) in SPECIAL:
+        return SPECIAL[name, parameter]
+    if parameter in NOTHING:
+        return None
+    if parameter in FIXED:
+        return word.encode() if FIXED[parameter] == b"" else FIXED[parameter]
+    if parameter == "id" and name.startswith("credential"):
+        return f"credential {word}"  # the one id that is unique on the whole server
+    if parameter == "id" or parameter.endswith(("_id", "_by")) or parameter in ("key", "route"):
+        return "one"
+    return 1 if NUMBERS.match(parameter) else f'"{word}"'
+
+
+def values(name: str, word: str) -> dict[str, Value]:
+    return {parameter: value(name, parameter, word) for parameter in parameters(name)}
+
+
+def is_read(name: str) -> bool:
+    return texts()[name].lstrip().upper().startswith("SELECT")
+
+
+BOUND = sorted(name for name in texts() if not name.startswith(statements.SYSTEM))
+READS = [name for name in BOUND if is_read(name)]
+WRITES = [name for name in BOUND if not is_read(name)]
+
+
+async def furnish(tx: Transaction, word: str) -> None:
+    """At least one row of every table."""
+    for name in INSERTS:
+        await tx.run(name, **values(name, word))
+    await tx.run("model_insert", **{**values("model_insert", word), "id": "own", "is_system_model": 0})
+
+
+async def shown(store: Store, organisation: OrganisationId, word: str) -> dict[str, list[Row]]:
+    """Everything that any statement shows of an organisation."""
+
+    async def body(tx: Transaction) -> dict[str, list[Row]]:
+        return {name: await tx.all(name, **values(name, word)) for name in READS}
+
+    return await store.read(organisation, body)
+
+
+class TenancyContract:
+    """Subclass it in a test module with a fixture `store`."""
+
+    @pytest.fixture
+    async def furnished(self, store: Store) -> Store:
+        await found(store, ACME, OTHER, EMPTY)
+        for organisation in (ACME, OTHER):
+
+            async def body(tx: Transaction, word: str = organisation) -> None:
+                await furnish(tx, word)
+
+            await store.write(organisation, body)
+        return store
+
+    def test_every_table_is_furnished(self) -> None:
+        assert sorted(INSERTS) == [name for name in WRITES if name.endswith(("_insert", "_put"))]
+
+    async def test_reads_show_their_own_rows_only(self, furnished: Store) -> None:
+        own = await shown(furnished, ACME, ACME)
+        assert [name for name, rows in own.items() if not rows or rows == [(0,)]] == [], "these show nothing at all"
+        assert _holding(own, OTHER) == []
+        assert _holding(own, ACME), "the word is not in any answer, so the test would see no leak"
+
+    async def test_reads_show_nothing_of_others_where_there_is_nothing(self, furnished: Store) -> None:
+        for word in (ACME, OTHER):
+            rows = await shown(furnished, EMPTY, word)
+            assert rows.pop("organisation_get")[0][0] == EMPTY
+            assert [name for name, found_ in rows.items() if found_ not in ([], [(0,)])] == []
+
+    @pytest.mark.parametrize("name", WRITES)
+    async def test_writes_touch_their_own_rows_only(self, furnished: Store, name: str) -> None:
+        before = await shown(furnished, OTHER, OTHER)
+        for organisation in (EMPTY, ACME):
+            for word in (OTHER, ACME):
+                await _try(furnished, organisation, name, values(name, word))
+        assert await shown(furnished, OTHER, OTHER) == before
+
+    @pytest.mark.parametrize("name", WRITES)
+    async def test_the_same_write_does_touch_its_own(self, furnished: Store, name: str) -> None:
+        async def body(tx: Transaction) -> None:
+            nonlocal touched
+            touched = await tx.run(name, **values(name, OTHER))
+            raise Undo
+
+        touched = 0
+        try:
+            await furnished.write(OTHER, body)
+        except Conflict:
+            touched = 1  # its own row was in the way
+        except Undo:
+            pass
+        assert touched > 0
+
+
+async def _try(store: Store, organisation: OrganisationId, name: str, bound: dict[str, Value]) -> None:
+    async def body(tx: Transaction) -> None:
+        await tx.run(name, **bound)
+
+    try:
+        await store.write(organisation, body)
+    except Conflict:
+        pass  # an insert beside its own row, or without what it refers to
+
+
+def _holding(rows_of: dict[str, list[Row]], word: str) -> list[tuple[str, Any]]:
+    return [
+        (name, cell)
+        for name, rows in rows_of.items()
+        for row in rows
+        for cell in row
+        if word in (cell.decode("latin-1") if isinstance(cell, bytes) else str(cell))
+    ]

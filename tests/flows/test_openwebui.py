@@ -1,0 +1,600 @@
+"""Open WebUI's chats as its clients use them, at the root, under the seed's address and under the prefix."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.upstream import DONE, Raw, Script, finish_event, text_event
+from tests.world import Caller, World
+
+CHATS = "/api/v1/chats"
+PREFIX = "/openwebui"
+NOT_FOUND = {"detail": "We could not find what you're looking for :/"}
+PROHIBITED = {
+    "detail": "You do not have permission to access this resource. "
+    "Please contact your administrator for assistance."
+}
+# The example of the vendor's page "Get Chat".
+PRINTED: dict[str, Any] = {
+    "id": "550e8400-e29b-41d4-a716-446655440000",
+    "user_id": "user-123",
+    "title": "AI Assistant Conversation",
+    "chat": {
+        "title": "AI Assistant Conversation",
+        "history": {
+            "messages": {
+                "msg-1": {
+                    "id": "msg-1",
+                    "role": "user",
+                    "content": "Hello, how can you help me?",
+                    "timestamp": 1709164800,
+                },
+                "msg-2": {
+                    "id": "msg-2",
+                    "role": "assistant",
+                    "content": "I'm here to help! What do you need?",
+                    "model": "gpt-4",
+                    "timestamp": 1709164805,
+                },
+            },
+            "currentId": "msg-2",
+        },
+    },
+    "created_at": 1709164800,
+    "updated_at": 1709251200,
+    "share_id": None,
+    "archived": False,
+    "pinned": False,
+    "meta": {"tags": ["work", "ai_help"]},
+    "folder_id": None,
+}
+NOT_IN_SEED = {"variables": {}, "tasks": None, "summary": None, "context_usage": None}
+TREE: dict[str, Any] = {
+    "id": "",
+    "title": "Tree",
+    "models": ["llama3:latest"],
+    "params": {"temperature": 0.5, "system": "Be brief."},
+    "history": {
+        "messages": {
+            "b2": {
+                "id": "b2",
+                "parentId": "q",
+                "childrenIds": [],
+                "role": "assistant",
+                "content": "Second try",
+                "model": "llama3:latest",
+                "modelName": "Llama 3",
+                "modelIdx": 0,
+                "timestamp": 1709164830,
+                "done": True,
+                "followUps": ["And?"],
+                "usage": {"prompt_tokens": 5, "completion_tokens": 7, "total_tokens": 12, "own": 1.5},
+                "statusHistory": [{"done": True, "deep": {"er": [1, None, "x"]}}],
+            },
+            "q": {
+                "id": "q",
+                "parentId": None,
+                "childrenIds": ["b1", "b2"],
+                "role": "user",
+                "content": "Ask",
+                "timestamp": 1709164800,
+                "models": ["llama3:latest"],
+                "files": [],
+            },
+            "b1": {
+                "id": "b1",
+                "parentId": "q",
+                "childrenIds": [],
+                "role": "assistant",
+                "content": "",
+                "error": {"content": "Upstream said no"},
+                "timestamp": 1709164805,
+                "done": True,
+            },
+        },
+        "currentId": "b2",
+        "whatever": {"kept": True},
+    },
+    "messages": [{"id": "q", "role": "user", "content": "Ask"}],
+    "files": [],
+    "tags": ["ui-side"],
+    "timestamp": 1709164800123,
+    "unknown": {"nested": [1, 2.5, None, {"é": "ü"}]},
+}
+
+
+async def ask(
+    world: World, method: str, path: str, caller: Caller | None = None, **more: Any
+) -> httpx.Response:
+    """One request at the root with the owner's key, or another's."""
+    headers = {**(caller or world.owner).bearer, **more.pop("headers", {})}
+    return await world.client.request(method, path, headers=headers, **more)
+
+
+async def make(
+    world: World, chat: dict[str, Any], caller: Caller | None = None, **body: Any
+) -> dict[str, Any]:
+    response = await ask(world, "POST", f"{CHATS}/new", caller, json={"chat": chat, **body})
+    assert response.status_code == 200, response.text
+    made: dict[str, Any] = response.json()
+    return made
+
+
+async def read(world: World, chat_id: str, caller: Caller | None = None) -> dict[str, Any]:
+    response = await ask(world, "GET", f"{CHATS}/{chat_id}", caller)
+    assert response.status_code == 200, response.text
+    got: dict[str, Any] = response.json()
+    return got
+
+
+def attributed(chat: dict[str, Any], user_id: str, name: str) -> dict[str, Any]:
+    """The chat as posted, with what the server says about who wrote what."""
+    expected = copy.deepcopy(chat)
+    for message in expected["history"]["messages"].values():
+        message["user_id"] = user_id
+        if message["role"] == "user":
+            message["user"] = {"id": user_id, "name": name}
+    return expected
+
+
+async def test_the_printed_example_is_stored_and_comes_back(world: World) -> None:
+    made = await make(world, PRINTED["chat"])
+    await world.native("PATCH", f"/chats/{made['id']}", tags=["Work", "AI help"])
+    got = await read(world, made["id"])
+    user_id = world.owner.principal_id
+    chat = {**attributed(PRINTED["chat"], user_id, "Owner"), "share_mode": "continue"}
+    expected = {**PRINTED, **NOT_IN_SEED, "chat": chat, "user_id": user_id, "current_message_id": "msg-2"}
+    masked = ("id", "created_at", "updated_at")
+    assert {**got, **{name: PRINTED[name] for name in masked}} == expected
+    assert list(got["chat"]["history"]["messages"]) == ["msg-1", "msg-2"]
+    assert got["created_at"] == 1767268800
+    assert all(type(got[name]) is int for name in ("created_at", "updated_at"))
+
+
+async def test_it_reads_alike_at_every_address(world: World) -> None:
+    chat_id = (await make(world, PRINTED["chat"]))["id"]
+    addresses = [
+        f"{prefix}{chats}/{chat_id}{end}"
+        for prefix in ("", PREFIX)
+        for chats in (CHATS, "/api/chats")
+        for end in ("", "/")
+    ]
+    bodies = {(await ask(world, "GET", address)).content for address in addresses}
+    assert len(bodies) == 1
+    at_seed = await ask(world, "POST", "/api/chats/new", json={"chat": {"title": "Seed door"}})
+    assert (at_seed.status_code, at_seed.json()["title"]) == (200, "Seed door")
+
+
+async def test_every_key_of_a_tree_survives(world: World) -> None:
+    made = await make(world, TREE, variables={"{{USER_NAME}}": "Ada"})
+    expected = attributed(TREE, world.owner.principal_id, "Owner")
+    assert made["chat"] == expected
+    assert "share_mode" not in made["chat"]
+    got = await read(world, made["id"])
+    assert got["chat"] == {**expected, "share_mode": "continue"}
+    assert {name: got[name] for name in got if name != "chat"} == {
+        name: made[name] for name in made if name != "chat"
+    }
+    assert got["variables"] == {"{{USER_NAME}}": "Ada"}
+    assert (got["title"], got["current_message_id"]) == ("Tree", "b2")
+
+
+async def test_a_tree_reads_in_the_native_dialect(world: World) -> None:
+    chat_id = (await make(world, TREE))["id"]
+    native = await world.native("GET", f"/chats/{chat_id}")
+    assert [(m["role"], m["content"]) for m in native["messages"]] == [
+        ("user", "Ask"),
+        ("assistant", "Second try"),
+    ]
+    assert (native["title"], native["system_prompt"], native["dialect"]) == ("Tree", "Be brief.", "openwebui")
+    assert (native["message_count"], native["current_message_id"]) == (2, "b2")
+    assert native["messages"][0]["created_at"] == "2024-02-29T00:00:00Z"
+    assert native["messages"][0]["children_ids"] == ["b1", "b2"]
+    assert (native["messages"][1]["input_tokens"], native["messages"][1]["output_tokens"]) == (5, 7)
+    every = (await world.native("GET", f"/chats/{chat_id}/messages?branch=all"))["items"]
+    assert [m["id"] for m in every] == ["q", "b1", "b2"]
+    assert (every[1]["status"], every[1]["error"]) == ("error", "Upstream said no")
+
+
+async def test_the_seeds_messages_are_one_path_elsewhere(world: World) -> None:
+    chat_id = (await make(world, PRINTED["chat"]))["id"]
+    native = await world.native("GET", f"/chats/{chat_id}")
+    assert [m["id"] for m in native["messages"]] == ["msg-1", "msg-2"]
+    assert native["messages"][1]["parent_id"] == "msg-1"
+
+
+async def test_what_native_writes_shows_in_the_vendors_shape(world: World) -> None:
+    chat_id = (await make(world, PRINTED["chat"]))["id"]
+    before = await read(world, chat_id)
+    world.clock.advance(100)
+    answer = await world.native("POST", f"/chats/{chat_id}/generate", message="And now?")
+    after = await read(world, chat_id)
+    model = (await world.native("GET", "/models"))["items"][0]
+    history = after["chat"]["history"]
+    question_id, answer_id = answer["question_id"], answer["message"]["id"]
+    assert list(history["messages"]) == ["msg-1", "msg-2", question_id, answer_id]
+    assert history["currentId"] == after["current_message_id"] == answer_id
+    first, second, question, said = history["messages"].values()
+    assert (first["parentId"], first["childrenIds"], second["childrenIds"]) == (
+        None,
+        ["msg-2"],
+        [question_id],
+    )
+    assert question == {
+        "id": question_id,
+        "parentId": "msg-2",
+        "childrenIds": [answer_id],
+        "role": "user",
+        "content": "And now?",
+        "timestamp": 1767268900,
+        "models": [model["id"]],
+        "user_id": world.owner.principal_id,
+        "user": {"id": world.owner.principal_id, "name": "Owner"},
+    }
+    usage = answer["usage"]
+    assert said == {
+        "id": answer_id,
+        "parentId": question_id,
+        "childrenIds": [],
+        "role": "assistant",
+        "content": answer["message"]["content"],
+        "timestamp": 1767268900,
+        "model": model["id"],
+        "modelName": model["display_name"],
+        "modelIdx": 0,
+        "done": True,
+        "usage": {
+            "prompt_tokens": usage["input_tokens"],
+            "completion_tokens": usage["output_tokens"],
+            "total_tokens": usage["total_tokens"],
+            "input_tokens": usage["input_tokens"],
+            "output_tokens": usage["output_tokens"],
+        },
+        "user_id": world.owner.principal_id,
+    }
+    assert after["updated_at"] - before["updated_at"] == 100
+
+
+async def test_a_chat_from_native_reads_well(world: World) -> None:
+    said = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho"}]
+    made = await world.native(
+        "POST",
+        "/chats",
+        messages=said,
+        system_prompt="Be kind.",
+        metadata={"a": 1},
+        tags=["My Work"],
+        pinned=True,
+    )
+    got = await read(world, made["id"])
+    assert got["title"] == got["chat"]["title"] == made["title"] == "Hi"
+    assert got["chat"]["models"] == [made["model_id"]]
+    assert got["chat"]["params"] == {"system": "Be kind."}
+    assert got["chat"]["timestamp"] == 1767268800000
+    assert got["meta"] == {"a": 1, "tags": ["my_work"]}
+    assert (got["pinned"], got["archived"], got["variables"]) == (True, False, {})
+    ids = [message["id"] for message in made["messages"]]
+    assert list(got["chat"]["history"]["messages"]) == ids
+    assert got["chat"]["history"]["currentId"] == ids[-1]
+    untitled = await read(world, (await world.native("POST", "/chats", pinned=False))["id"])
+    assert (untitled["title"], untitled["current_message_id"]) == ("New Chat", None)
+    assert untitled["chat"]["history"] == {"messages": {}, "currentId": None}
+
+
+async def test_changes_made_elsewhere_show(world: World) -> None:
+    chat_id = (await make(world, TREE))["id"]
+    model_id = (await world.native("GET", "/models"))["items"][0]["id"]
+    other = await world.native(
+        "POST", "/models", display_name="Other", context_window=1000, parent_model_id=model_id
+    )
+    folder = await world.native("POST", "/folders", name="F")
+    await world.native(
+        "PATCH",
+        f"/chats/{chat_id}",
+        title="New name",
+        system_prompt="Be long.",
+        model_id=other["id"],
+        archived=True,
+        pinned=True,
+        folder_id=folder["id"],
+        current_message_id="b1",
+    )
+    shared = await world.native("POST", f"/chats/{chat_id}/share")
+    got = await read(world, chat_id)
+    assert got["title"] == got["chat"]["title"] == "New name"
+    assert got["chat"]["params"] == {"temperature": 0.5, "system": "Be long."}
+    assert got["chat"]["models"] == [other["id"]]
+    assert (got["archived"], got["pinned"], got["folder_id"]) == (True, True, folder["id"])
+    assert got["share_id"] == shared["id"]
+    assert got["chat"]["history"]["currentId"] == got["current_message_id"] == "b1"
+    await world.native("PATCH", f"/chats/{chat_id}", title=None, system_prompt=None)
+    got = await read(world, chat_id)
+    assert got["title"] == got["chat"]["title"] == "New Chat"
+    assert got["chat"]["params"] == {"temperature": 0.5}
+
+
+async def test_a_known_model_becomes_the_chats(world: World) -> None:
+    model_id = (await world.native("GET", "/models"))["items"][0]["id"]
+    other = await world.native(
+        "POST", "/models", display_name="Other", context_window=1000, parent_model_id=model_id
+    )
+    history = {"messages": {"a": {"id": "a", "role": "assistant", "content": "x", "model": other["id"]}}}
+    made = await make(world, {"models": [other["id"], "unknown"], "history": history})
+    native = await world.native("GET", f"/chats/{made['id']}")
+    assert (native["model_id"], native["messages"][0]["model_id"]) == (other["id"], other["id"])
+    assert made["chat"]["models"] == [other["id"], "unknown"]
+
+
+@pytest.mark.parametrize(
+    "chat", [{}, {"title": ""}, {"title": "T", "history": {"messages": {}, "currentId": None}}]
+)
+async def test_chats_without_messages(world: World, chat: dict[str, Any]) -> None:
+    made = await make(world, chat)
+    assert made["title"] == chat.get("title", "New Chat")
+    assert made["chat"] == chat
+    assert (await read(world, made["id"]))["chat"] == {**chat, "share_mode": "continue"}
+    await world.native(
+        "POST", f"/chats/{made['id']}/messages", messages=[{"role": "user", "content": "Hello"}]
+    )
+    got = await read(world, made["id"])
+    assert got["title"] == chat.get("title", "New Chat")
+    (message,) = got["chat"]["history"]["messages"].values()
+    assert (message["content"], message["parentId"], got["current_message_id"]) == (
+        "Hello",
+        None,
+        message["id"],
+    )
+
+
+async def test_the_old_flat_list(world: World) -> None:
+    listed = [
+        {"role": "user", "content": "One"},
+        {"id": "two", "role": "assistant", "content": "Two", "x": 1},
+    ]
+    made = await make(world, {"title": "Old", "messages": listed})
+    assert made["chat"] == {"title": "Old", "messages": listed}
+    native = await world.native("GET", f"/chats/{made['id']}")
+    assert [m["content"] for m in native["messages"]] == ["One", "Two"]
+    await world.native(
+        "POST", f"/chats/{made['id']}/messages", messages=[{"role": "user", "content": "Three"}]
+    )
+    messages = (await read(world, made["id"]))["chat"]["history"]["messages"].values()
+    assert [message["content"] for message in messages] == ["One", "Two", "Three"]
+    assert [message["parentId"] for message in messages] == [None, *(message["id"] for message in messages)][
+        :3
+    ]
+
+
+async def test_share_mode_tells_who_may_write(world: World) -> None:
+    member = await world.person()
+    other = await world.person()
+    reader = await world.person(scopes=("chat:read",))
+    chat_id = (await make(world, PRINTED["chat"], member))["id"]
+    await world.native("PATCH", f"/chats/{chat_id}", member, visibility="organization")
+    for _ in range(2):  # the second time from the cache
+        modes = [
+            (await read(world, chat_id, each))["chat"]["share_mode"]
+            for each in (member, other, reader, world.owner)
+        ]
+        assert modes == ["continue", None, None, "continue"]
+    got = await read(world, chat_id, other)
+    assert got["user_id"] == member.principal_id
+    assert got["chat"]["history"]["messages"]["msg-1"]["user"] == {
+        "id": member.principal_id,
+        "name": "Person 1",
+    }
+
+
+async def test_another_author_is_named(world: World) -> None:
+    member = await world.person()
+    chat_id = (await make(world, PRINTED["chat"], member))["id"]
+    await world.native(
+        "POST", f"/chats/{chat_id}/messages", messages=[{"role": "user", "content": "From above"}]
+    )
+    *_, last = (await read(world, chat_id, member))["chat"]["history"]["messages"].values()
+    assert last["user"] == {"id": world.owner.principal_id, "name": "Owner"}
+    assert last["user_id"] == world.owner.principal_id
+
+
+async def test_an_unchanged_chat_is_304_and_a_changed_one_is_not(world: World) -> None:
+    chat_id = (await make(world, PRINTED["chat"]))["id"]
+    first = await ask(world, "GET", f"/api/chats/{chat_id}")
+    asked = {"If-None-Match": first.headers["etag"]}
+    again = await ask(world, "GET", f"/api/chats/{chat_id}", headers=asked)
+    assert (again.status_code, again.content) == (304, b"")
+    await world.native("PATCH", f"/chats/{chat_id}", title="Moved")
+    moved = await ask(world, "GET", f"/api/chats/{chat_id}", headers=asked)
+    assert (moved.status_code, moved.json()["title"]) == (200, "Moved")
+
+
+async def test_text_under_way_shows(world: World) -> None:
+    chat_id = (await make(world, PRINTED["chat"]))["id"]
+    world.upstream.play(Raw([text_event("Half"), None, text_event(" and half"), finish_event(), DONE]))
+    generating = asyncio.create_task(world.native("POST", f"/chats/{chat_id}/generate", message="Go"))
+    async with asyncio.timeout(20):
+        while True:
+            under_way = await read(world, chat_id)
+            tree = under_way["chat"]["history"]["messages"]
+            partial = tree[under_way["current_message_id"]]
+            if partial["content"] == "Half":
+                break
+            await asyncio.sleep(0)
+    world.upstream.go_on()
+    answer = (await generating)["message"]
+    assert partial["id"] == answer["id"] == under_way["chat"]["history"]["currentId"]
+    assert (partial["done"], partial["role"], partial["model"]) == (False, "assistant", answer["model_id"])
+    (item,) = partial["output"]
+    assert (item["status"], item["content"]) == ("in_progress", [{"type": "output_text", "text": "Half"}])
+    parent = tree[partial["parentId"]]
+    assert (parent["content"], parent["childrenIds"]) == ("Go", [answer["id"]])
+    done = (await read(world, chat_id))["chat"]["history"]["messages"][answer["id"]]
+    assert (done["done"], done["content"], "output" in done) == (True, "Half and half", False)
+
+
+async def test_an_answer_that_broke_off_says_so(world: World) -> None:
+    chat_id = (await make(world, PRINTED["chat"]))["id"]
+    world.upstream.play(Script(["Half"], failure="cut"))
+    failed = await ask(world, "POST", f"/chatkeep/v1/chats/{chat_id}/generate", json={"message": "Go"})
+    error = failed.json()["detail"]
+    got = await read(world, chat_id)
+    tip = got["chat"]["history"]["messages"][got["current_message_id"]]
+    assert (tip["content"], tip["done"], tip["error"]) == ("Half", True, {"content": error})
+
+
+async def test_delete_is_for_ever(world: World) -> None:
+    chat_id = (await make(world, PRINTED["chat"]))["id"]
+    deleted = await ask(world, "DELETE", f"{CHATS}/{chat_id}")
+    assert (deleted.status_code, deleted.content) == (200, b"true")
+    again = await ask(world, "DELETE", f"{CHATS}/{chat_id}")
+    assert (again.status_code, again.json()) == (404, NOT_FOUND)
+    gone = await ask(world, "GET", f"{CHATS}/{chat_id}")
+    assert (gone.status_code, gone.json()) == (401, NOT_FOUND)
+    assert (await ask(world, "POST", f"/chatkeep/v1/chats/{chat_id}/restore")).status_code == 404
+
+
+async def test_unknown_foreign_and_malformed_ids_look_alike(world: World) -> None:
+    elsewhere = await world.organisation()
+    foreign = (await make(world, PRINTED["chat"], elsewhere))["id"]
+    private = (await make(world, PRINTED["chat"]))["id"]
+    member = await world.person()
+    ids = [foreign, private, "550e8400-e29b-41d4-a716-446655440000", "%20", "a%00b", "x" * 500, "new"]
+    for method, status in (("GET", 401), ("DELETE", 404)):
+        for prefix in ("", PREFIX):
+            answers = [await ask(world, method, f"{prefix}{CHATS}/{each}", member) for each in ids]
+            assert {(each.status_code, each.content) for each in answers} == {(status, answers[0].content)}
+            assert answers[0].json() == NOT_FOUND
+            heads = [{k: v for k, v in each.headers.items() if k != "x-request-id"} for each in answers]
+            assert all(head == heads[0] for head in heads)
+
+
+async def test_reading_is_not_deleting(world: World) -> None:
+    member = await world.person()
+    chat_id = (await make(world, PRINTED["chat"]))["id"]
+    await world.native("PATCH", f"/chats/{chat_id}", visibility="organization")
+    refused = await ask(world, "DELETE", f"{CHATS}/{chat_id}", member)
+    assert (refused.status_code, refused.json()) == (401, PROHIBITED)
+    narrow = await world.person(scopes=("chat:read",))
+    refused = await ask(world, "POST", f"{CHATS}/new", narrow, json={"chat": {}})
+    assert (refused.status_code, refused.json()) == (401, PROHIBITED)
+
+
+async def test_folders_are_looked_up(world: World) -> None:
+    folder = await world.native("POST", "/folders", name="F")
+    made = await make(world, {"title": "In"}, folder_id=folder["id"])
+    assert made["folder_id"] == (await read(world, made["id"]))["folder_id"] == folder["id"]
+    for wrong in ("nope", "no pe"):
+        refused = await ask(world, "POST", f"{CHATS}/new", json={"chat": {}, "folder_id": wrong})
+        assert (refused.status_code, refused.json()) == (404, NOT_FOUND)
+
+
+async def test_one_key_makes_one_chat(world: World) -> None:
+    headers = {"Idempotency-Key": "once"}
+    answers = [
+        await ask(world, "POST", f"{CHATS}/new", json={"chat": PRINTED["chat"]}, headers=headers)
+        for _ in range(2)
+    ]
+    assert answers[0].content == answers[1].content
+    assert (await world.native("GET", "/chats"))["total_count"] == 1
+
+
+def message(**more: Any) -> dict[str, Any]:
+    return {"role": "user", "content": "x", **more}
+
+
+def history(current: Any = None, **messages: Any) -> dict[str, Any]:
+    return {"history": {"messages": messages, "currentId": current}}
+
+
+BROKEN: list[tuple[dict[str, Any], list[Any]]] = [
+    ({"title": None}, ["title"]),
+    ({"title": "x" * 501}, ["title"]),
+    ({"params": {"system": "x" * 100_001}}, ["params", "system"]),
+    ({"history": None}, ["history"]),
+    ({"history": []}, ["history"]),
+    ({"history": {"messages": [1]}}, ["history", "messages"]),
+    (history(a=1), ["history", "messages", "a"]),
+    (history(a=message(id="b")), ["history", "messages", "a", "id"]),
+    (history(a=message(id=5)), ["history", "messages", "a", "id"]),
+    (history(a=message(role="robot")), ["history", "messages", "a", "role"]),
+    (history(a=message(role=["user"])), ["history", "messages", "a", "role"]),
+    (history(a={"content": "x"}), ["history", "messages", "a", "role"]),
+    (history(a=message(content=[{"type": "text"}])), ["history", "messages", "a", "content"]),
+    (history(a=message(content=7)), ["history", "messages", "a", "content"]),
+    (history(a=message(content="x" * 100_001)), ["history", "messages", "a", "content"]),
+    (history(a=message(parentId="gone")), ["history", "messages", "a", "parentId"]),
+    (history(a=message(parentId=["a"])), ["history", "messages", "a", "parentId"]),
+    (history(a=message(parentId="a")), ["history", "messages", "a", "parentId"]),
+    (
+        history(r=message(parentId=None), a=message(parentId="b"), b=message(parentId="a")),
+        ["history", "messages", "a", "parentId"],
+    ),
+    (history("gone", a=message()), ["history", "currentId"]),
+    (history(["a"], a=message()), ["history", "currentId"]),
+    (history("a"), ["history", "currentId"]),
+    (history(**{"a b": message()}), ["history", "messages", "a b", "id"]),
+    (history(**{"": message()}), ["history", "messages", "", "id"]),
+    ({"messages": "text"}, ["messages"]),
+    ({"messages": [message()] * 1001}, ["messages"]),
+    ({"messages": [message(id="a"), message(id="a")]}, ["messages", 1, "id"]),
+    ({"messages": [message(id="")]}, ["messages", 0, "id"]),
+    ({"messages": [None]}, ["messages", 0]),
+    ({"messages": [message(), message(content="x" * 100_001)]}, ["messages", 1, "content"]),
+]
+
+
+@pytest.mark.parametrize(("chat", "where"), BROKEN, ids=lambda value: repr(value)[:40])
+async def test_what_is_no_chat_is_refused_whole(world: World, chat: dict[str, Any], where: list[Any]) -> None:
+    response = await ask(world, "POST", f"{CHATS}/new", json={"chat": chat})
+    assert response.status_code == 422, response.text
+    (fault,) = response.json()["detail"]
+    assert set(fault) == {"type", "loc", "msg"}
+    assert fault["loc"] == ["body", "chat", *where]
+    assert (await world.native("GET", "/chats"))["total_count"] == 0
+
+
+async def test_failed_validation_is_a_list(world: World) -> None:
+    async def faults(content: bytes | str) -> Any:
+        response = await ask(
+            world, "POST", f"{CHATS}/new", content=content, headers={"Content-Type": "application/json"}
+        )
+        assert response.status_code == 422
+        return response.json()["detail"]
+
+    assert await faults("{}") == [{"type": "missing", "loc": ["body", "chat"], "msg": "Field required"}]
+    assert await faults("") == [{"type": "missing", "loc": ["body"], "msg": "Field required"}]
+    assert [each["loc"] for each in await faults('{"chat": "secret", "variables": []}')] == [
+        ["body", "chat"],
+        ["body", "variables"],
+    ]
+    assert "secret" not in str(await faults('{"chat": "secret"}'))
+    (broken,) = await faults('{"chat": {"a": 1,}')
+    assert (broken["type"], broken["loc"]) == ("json_invalid", ["body"])
+    assert (await faults('{"chat": {"a": 1, "a": 2}}'))[0]["type"] == "json_invalid"
+    assert (await faults('{"chat": {"a": "\\u0000"}}'))[0]["loc"] == ["body", "chat", "a"]
+
+
+async def test_http_errors_in_the_vendors_shape(world: World) -> None:
+    large = await ask(world, "POST", f"{CHATS}/new", json={"chat": {"x": "y" * 1_100_000}})
+    assert (large.status_code, list(large.json())) == (413, ["detail"])
+    form = await ask(world, "POST", f"{CHATS}/new", data={"chat": "x"})
+    assert (form.status_code, list(form.json())) == (415, ["detail"])
+    nothing = await ask(world, "GET", "/api/v1/nothing")
+    assert (nothing.status_code, nothing.json()) == (404, {"detail": "Not Found"})
+    method = await ask(world, "PUT", f"{CHATS}/abc")
+    assert (method.status_code, method.json()) == (405, {"detail": "Method Not Allowed"})
+    assert "GET" in method.headers["allow"]
+    # What is not served yet is not there; a 401 would make the vendor's front end sign people out.
+    for path in ("", "/", "/pinned", "/all", "/search?text=x"):
+        absent = await ask(world, "GET", CHATS + path)
+        assert (absent.status_code, absent.json()) == (404, {"detail": "Not Found"})
+
+
+async def test_openapi_describes_the_vendors_routes(world: World) -> None:
+    paths = (await world.client.get(f"{PREFIX}/openapi.json")).json()["paths"]
+    assert set(paths[f"{CHATS}/{{chat_id}}"]) == {"get", "delete"}
+    assert {f"{CHATS}/new", "/api/chats/{chat_id}", "/api/v1/auths/", "/api/v1/auths/signin"} <= set(paths)

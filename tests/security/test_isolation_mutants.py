@@ -1,0 +1,152 @@
+"""Proof that the isolation matrix bites: every query that forgets its organisation turns it red (T1).
+
+Each named query loses its organisation predicate in turn, in the store that is running; the rows that reach the query
+are asked again by the twin (see `matrix`), and one of them must fail. A query that no route reaches is declared here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from chatkeep.store import statements
+from tests.security import matrix as core
+from tests.security.declared import Row, Table
+from tests.security.matrix import Matrix
+from tests.security.tables import TABLES
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+PREDICATE = re.compile(r"\b(\w+\.)?organisation_id = :organisation_id\b")
+FORGETFUL = ":organisation_id IS NOT NULL"
+QUERIES = sorted(name for name, sql in statements.load("apsw").items() if PREDICATE.search(sql))
+
+SAMPLE = (
+    "chat_access",
+    "chat_get",
+    "chats_readable",
+    "chat_update",
+    "chat_soft_delete",
+    "document_get",
+    "folder_get",
+    "idempotency_get",
+    "messages_all",
+    "model_get",
+    "share_get",
+)
+
+# Their ids are made by the server in the same request, or unique on the whole server: no other row can be meant.
+HARMLESS = frozenset({"run_end", "credential_used"})
+
+# Reached by the command line, by the server itself or by no one yet, and by no route.
+WITHOUT_ROUTE = frozenset(
+    {
+        "credential_get",
+        "credential_revoke",
+        "credentials_all",
+        "model_get_by_provider",
+        "organisation_get",
+        "principal_set_disabled",
+        "principal_set_role",
+        "principals_all",
+        "principals_with_email_count",
+    }
+)
+
+
+class Recorder(dict[str, str]):
+    """Statements that remember which of them were asked for."""
+
+    def __init__(self, sql: dict[str, str]) -> None:
+        super().__init__(sql)
+        self.used: set[str] = set()
+
+    def __getitem__(self, name: str) -> str:
+        self.used.add(name)
+        return super().__getitem__(name)
+
+
+Reaching = dict[str, list[tuple[Table, Row]]]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def matrix(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Matrix]:
+    """The three organisations, on a store whose statements may be changed."""
+    async with core.open_matrix(tmp_path_factory.mktemp("mutants") / "data") as opened:
+        yield opened
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def reaching(matrix: Matrix) -> Reaching:
+    """For each query the rows that run it, quickest first; the matrix is green while they are found out."""
+    found: Reaching = {}
+    for table in TABLES.values():
+        for row in filter(lambda row: row.is_of_an_organisation, table.rows):
+            recorder = Recorder(statements.load("apsw"))
+            with running_on(matrix, recorder):
+                await ask(matrix, table, row)
+            for name in recorder.used:
+                found.setdefault(name, []).append((table, row))
+    return found
+
+
+async def test_every_query_is_reached_or_declared_unreached(reaching: Reaching) -> None:
+    unreached = {name for name in QUERIES if name not in reaching}
+    assert unreached - WITHOUT_ROUTE - HARMLESS == set(), "no row of the matrix reaches these queries"
+    assert WITHOUT_ROUTE - unreached == set(), "these have a route now"
+
+
+async def test_the_sample_is_made_of_queries(reaching: Reaching) -> None:
+    assert set(SAMPLE) <= set(QUERIES)
+
+
+@pytest.mark.parametrize("query", SAMPLE)
+async def test_a_query_without_its_organisation_turns_the_matrix_red(
+    matrix: Matrix, reaching: Reaching, query: str
+) -> None:
+    assert await is_killed(matrix, reaching, query), f"{query} may forget its organisation and nobody notices"
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("query", [name for name in QUERIES if name not in WITHOUT_ROUTE | HARMLESS])
+async def test_every_query_without_its_organisation_turns_the_matrix_red(
+    matrix: Matrix, reaching: Reaching, query: str
+) -> None:
+    assert await is_killed(matrix, reaching, query), f"{query} may forget its organisation and nobody notices"
+
+
+async def is_killed(matrix: Matrix, reaching: Reaching, query: str) -> bool:
+    """Whether some row notices that the query has lost its predicate."""
+    original = statements.load("apsw")
+    mutant = {**original, query: PREDICATE.sub(FORGETFUL, original[query])}
+    assert mutant[query] != original[query]
+    with running_on(matrix, mutant):
+        for table, row in reaching[query]:
+            try:
+                await ask(matrix, table, row)
+            except AssertionError:
+                return True
+    return False
+
+
+async def ask(matrix: Matrix, table: Table, row: Row) -> None:
+    """The core checks of one row that can notice a query that forgets."""
+    await core.check_twin(matrix, table, row)
+    if row.is_idempotent:
+        await core.check_idempotency(matrix, table, row)
+
+
+@contextmanager
+def running_on(matrix: Matrix, sql: dict[str, str]) -> Iterator[None]:
+    """The store runs these statements instead of its own."""
+    store: Any = matrix.world.system.store
+    own = store._sql
+    store._sql = sql
+    try:
+        yield
+    finally:
+        store._sql = own
