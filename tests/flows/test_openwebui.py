@@ -53,7 +53,7 @@ PRINTED: dict[str, Any] = {
     "meta": {"tags": ["work", "ai_help"]},
     "folder_id": None,
 }
-NOT_IN_SEED = {"variables": {}, "tasks": None, "summary": None, "context_usage": None}
+NOT_IN_SEED: dict[str, Any] = {"variables": {}, "tasks": None, "summary": None, "context_usage": None}
 TREE: dict[str, Any] = {
     "id": "",
     "title": "Tree",

@@ -35,8 +35,6 @@ TWIN_LACKS = {
     "extra_external": ("principals", "external_id"),
 }
 """Slots of things that the twin organisation does not have, though it has everything around them: table and column."""
-
-PASSWORD = "correct horse battery"
 NAMED = (
     ("organisations", "id", ("name",)),
     ("principals", "organisation_id", ("name",)),
@@ -80,9 +78,9 @@ async def plant(world: World, owner: Caller, word: str) -> Estate:
     session = NewChat(dialect="synthflow", id=ChatId(SESSION.format(_digits(word))), metadata={"word": word})
     await agents.open_session(ctx, AgentId(agent_id), session)
     vouched, lexicon_chat = await _vouched_chat(world, ctx, f"pupil-{_digits(word)}", word)
-    extra_vouched, _ = await _vouched_chat(world, ctx, f"second-pupil-{_digits(word)}", word)
+    extra_vouched, _ = await _vouched_chat(world, ctx, f"scholar-{_digits(word)}", word)
     email = f"reader{_digits(word)}@example.org"
-    await people.create(ctx, people.SignUp("Reader", email, PASSWORD), "member")
+    await people.create(ctx, people.SignUp("Reader", email, f"password {word}"), "member")
     client = await people.create_service(ctx, "client", "admin")
     grant = await keys.create(ctx, keys.NewKey(client.id, "client", kind="client"))
     ids = {
@@ -108,7 +106,7 @@ async def plant(world: World, owner: Caller, word: str) -> Estate:
         "external": vouched,
         "extra_external": extra_vouched,
         "email": email,
-        "password": PASSWORD,
+        "password": f"password {word}",
         "client": grant.credential.id,
         "client_secret": grant.secret,
         "tag": f"Tag {word}",

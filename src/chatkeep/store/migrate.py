@@ -11,6 +11,7 @@ import apsw
 from chatkeep.domain.errors import StoreRefused
 
 APPLICATION_ID = 0x434B5031  # "CKP1": tells our files from any other SQLite file.
+LIBRARY_MIN = (3, 51, 3)
 _NAME = re.compile(r"(\d{4})_\w+\.sql\Z")
 _NETWORK = {
     "nfs",
@@ -52,6 +53,12 @@ def migrate(connection: apsw.Connection) -> None:
             connection.execute(sql)
             connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
             connection.execute(f"PRAGMA user_version={number}")
+
+
+def refuse_old_library(version: str) -> None:
+    """Raise `StoreRefused` for an SQLite that can corrupt a file under concurrent checkpoints (ADR 1)."""
+    if tuple(int(part) for part in version.split(".")) < LIBRARY_MIN:
+        raise StoreRefused(f"SQLite {version} has the WAL-reset bug, which can corrupt a database.")
 
 
 def refuse_network_file_system(folder: Path, mounts: Path = Path("/proc/mounts")) -> None:

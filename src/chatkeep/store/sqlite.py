@@ -14,10 +14,11 @@ from typing import Any, TypeVar
 
 import apsw
 
+from chatkeep.domain.errors import ShuttingDown
 from chatkeep.domain.ids import OrganisationId
 from chatkeep.store import statements
 from chatkeep.store.driver import Body, Row, Value
-from chatkeep.store.migrate import migrate, refuse_network_file_system
+from chatkeep.store.migrate import migrate, refuse_network_file_system, refuse_old_library
 from chatkeep.store.sqlite_errors import translate, translated
 from chatkeep.store.sqlite_moment import Moment
 from chatkeep.store.sqlite_writer import Checkpointer, Writer
@@ -95,6 +96,7 @@ class SqliteStore:
         self._moment = Moment(path)
         self._recalled_at = b""
         self._recalled: dict[Hashable, Any] = {}
+        self._is_closed = False
         self._writer = Writer(connect(path))
         self._checkpointer = Checkpointer(connect(path), path)
 
@@ -106,17 +108,20 @@ class SqliteStore:
 
     async def read(self, organisation_id: OrganisationId | None, body: Body[T]) -> T:
         """Run `body` on a reader thread in one snapshot."""
+        self._check_open()
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._readers, self._read, organisation_id, body)
 
     async def peek(self, organisation_id: OrganisationId | None, body: Body[T]) -> T:
         """Run `body` at once on the event loop's own connection."""
+        self._check_open()
         with translated():
             result: T = drive(body(SqliteTransaction(self._peeker, self._sql, organisation_id)))
             return result
 
     async def recall(self, organisation_id: OrganisationId | None, key: Hashable, body: Body[T]) -> T:
         """`peek`, unless this key was peeked before and no process has committed since."""
+        self._check_open()
         now = self._moment.now()
         if now != self._recalled_at or len(self._recalled) >= RECALLED_MAX:
             self._recalled.clear()
@@ -134,6 +139,7 @@ class SqliteStore:
 
     async def close(self) -> None:
         """Finish accepted writes, fold the write-ahead log into the file, close all connections."""
+        self._is_closed = True
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(None, self._writer.close)
         self._readers.shutdown(wait=True)
@@ -141,6 +147,10 @@ class SqliteStore:
         for connection in self._opened:
             connection.close()
         self._moment.close()
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise ShuttingDown()
 
     def _read(self, organisation_id: OrganisationId | None, body: Body[T]) -> T:
         connection: apsw.Connection | None = getattr(self._reader_connections, "connection", None)
@@ -182,6 +192,7 @@ def open_sqlite(path: Path) -> SqliteStore:
     Raises `StoreRefused` on a network file system, on a schema newer than this chatkeep, and on a file that is no
     database.
     """
+    refuse_old_library(apsw.sqlite_lib_version())
     refuse_network_file_system(path.parent)
     connection = connect(path)
     try:

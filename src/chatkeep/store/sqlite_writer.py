@@ -42,6 +42,7 @@ class Writer:
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._lost: ChatkeepError | None = None
         self._is_closing = False
+        self._gate = threading.Lock()  # nothing may be put behind the last job
         self._thread = threading.Thread(target=self._work, name="store-writer", daemon=True)
         self._thread.start()
 
@@ -49,13 +50,14 @@ class Writer:
         """Run `step` inside the next group commit and return what it returned, or raise what it raised."""
         if self._lost is not None:
             raise self._lost
-        if self._is_closing:
-            raise ShuttingDown()
         if self._jobs.qsize() >= QUEUE_MAX:
             raise StoreBusy("Too many writes are waiting; nothing was written.")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
-        self._jobs.put(_Job(step, loop, future))
+        with self._gate:
+            if self._is_closing:
+                raise ShuttingDown()
+            self._jobs.put(_Job(step, loop, future))
         return await future
 
     def is_healthy(self) -> bool:
@@ -64,8 +66,9 @@ class Writer:
 
     def close(self) -> None:
         """Commit what was accepted, then stop the thread and close the connection. May block."""
-        self._is_closing = True
-        self._jobs.put(None)
+        with self._gate:
+            self._is_closing = True
+            self._jobs.put(None)
         self._thread.join()
         self.connection.close()
 
@@ -131,8 +134,10 @@ def _settle(batch: list[_Job]) -> None:
     for job in batch:
         by_loop.setdefault(job.loop, []).append(job)
     for loop, jobs in by_loop.items():
-        if not loop.is_closed():
+        try:
             loop.call_soon_threadsafe(_answer, jobs)
+        except RuntimeError:
+            pass  # The loop is closed, so nobody waits any more.
 
 
 def _answer(jobs: list[_Job]) -> None:

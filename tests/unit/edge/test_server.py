@@ -10,9 +10,11 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from time import monotonic, sleep
 
 import pytest
+import uvicorn
 
 from chatkeep.domain.limits import Limits
 from chatkeep.edge.drain import Drain
@@ -253,3 +255,9 @@ def test_connections_inherit_the_bound_on_unsent_bytes() -> None:
 def test_a_name_with_both_families_listens_on_ipv4() -> None:
     with listen("localhost", 0) as listener:
         assert listener.family == socket.AF_INET
+
+
+def test_uvicorn_is_the_version_that_was_read() -> None:
+    """See docs/adr/0003-uvicorn-protocol-subclass.md before changing it."""
+    assert uvicorn.__version__ == "0.54.0"
+    assert f"uvicorn=={uvicorn.__version__} " in Path("requirements/run.lock").read_text()

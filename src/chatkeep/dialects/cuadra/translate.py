@@ -158,7 +158,7 @@ def new_chat(body: wire.ChatIn, *, ephemeral_ttl_s: int) -> NewChat:
         dialect="cuadra",
         model_id=None if body.model_id is None else ModelId(body.model_id),
         system_prompt=body.system_prompt,
-        ttl_s=None,
+        ttl_s=ephemeral_ttl_s if body.ephemeral else None,
     )
 
 
