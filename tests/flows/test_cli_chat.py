@@ -219,6 +219,9 @@ async def test_nobody_at_the_address_is_one_line_that_says_what_to_start(tmp_pat
         "chatkeep: No answer from http://127.0.0.1:9 (connection refused). "
         "`chatkeep serve --port 9` starts a server there.\n"
     )
+    done = await run("chat", "hello", "--url", "https://nowhere.invalid", key="ck_any")
+    assert (done.code, done.out, done.err.count("\n")) == (1, "", 1)
+    assert "serve" not in done.err
     done = await run("chat", "hello", data=str(tmp_path / "none"))
     assert (done.code, done.out, done.err.count("\n")) == (1, "", 1)
     assert "`chatkeep serve`" in done.err

@@ -6,7 +6,9 @@ import asyncio
 import os
 import pty
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -22,6 +24,7 @@ from tests.upstream import ScriptedUpstream
 
 pytestmark = pytest.mark.xdist_group("command line")
 Command = Callable[..., Done]
+Refusal = Callable[..., str]
 Row = dict[str, str]
 
 
@@ -52,7 +55,7 @@ def office(data: Path) -> Command:
 
 
 @pytest.fixture
-def refused(data: Path) -> Command:
+def refused(data: Path) -> Refusal:
     """A command on that folder which must end with one line; the sentence."""
 
     def command(*arguments: str, stdin: bytes = b"") -> str:
@@ -60,7 +63,7 @@ def refused(data: Path) -> Command:
         assert (done.code, done.out, done.err.count("\n")) == (1, "", 1)
         return done.err.strip()
 
-    return command  # type: ignore[return-value]  # gives the line alone
+    return command
 
 
 def table(done: Done) -> list[Row]:
@@ -104,14 +107,15 @@ def test_a_service_gets_a_key_with_its_role_scopes_and_end(office: Command, data
     assert principal.scopes == {"chat:read", "models:read"}
     made = table(office("keys", "list"))[-1]
     assert made["scopes"] == "chat:read models:read"
-    assert made["created"][:8] == made["expires"][:8] or made["expires"] > made["created"]
+    life = datetime.fromisoformat(made["expires"]) - datetime.fromisoformat(made["created"])
+    assert life == timedelta(days=2)
 
 
-def test_a_service_of_the_same_name_is_not_made_twice(office: Command, refused: Command, data: Path) -> None:
+def test_a_service_of_the_same_name_is_not_made_twice(office: Command, refused: Refusal, data: Path) -> None:
     office("keys", "create", "--service", "backup")
     accounts = table(office("users", "list"))
     line = refused("keys", "create", "--service", "backup")
-    assert str(line) == (
+    assert line == (
         f"chatkeep: There is a service 'backup' already; --user {accounts[-1]['id']} gives it another key."
     )
     another = office("keys", "create", "--user", accounts[-1]["id"])
@@ -119,7 +123,7 @@ def test_a_service_of_the_same_name_is_not_made_twice(office: Command, refused: 
     assert table(office("users", "list")) == accounts
 
 
-def test_a_refused_key_leaves_no_service_behind(office: Command, refused: Command) -> None:
+def test_a_refused_key_leaves_no_service_behind(office: Command, refused: Refusal) -> None:
     before = table(office("users", "list"))
     refused("keys", "create", "--service", "backup", "--name", "x" * 201)
     assert table(office("users", "list")) == before
@@ -140,7 +144,7 @@ def test_client_credentials_are_id_and_secret(office: Command, data: Path) -> No
 
 
 def test_a_revoked_key_is_listed_as_such_and_lets_nobody_in(
-    office: Command, refused: Command, data: Path
+    office: Command, refused: Refusal, data: Path
 ) -> None:
     key = office("keys", "create").out.strip()
     key_id = table(office("keys", "list"))[-1]["id"]
@@ -225,21 +229,22 @@ def test_without_a_terminal_the_password_must_come_from_standard_input(data: Pat
     [
         ("not an address", b"correct horse\n", "email: is not an e-mail address"),
         ("x@example.org", b"short\n", "password: must have at least 8 characters"),
+        ("x@example.org", b"long enough \xff\n", "password: must not contain lone surrogates"),
     ],
 )
-def test_bad_people_are_one_line(refused: Command, email: str, password: bytes, sentence: str) -> None:
+def test_bad_people_are_one_line(refused: Refusal, email: str, password: bytes, sentence: str) -> None:
     line = refused("users", "create", email, "--password-stdin", stdin=password)
     assert line == f"chatkeep: {sentence}"
 
 
-def test_an_address_is_taken_only_once(office: Command, refused: Command) -> None:
+def test_an_address_is_taken_only_once(office: Command, refused: Refusal) -> None:
     office("users", "create", "x@example.org", "--password-stdin", stdin=b"correct horse\n")
     line = refused("users", "create", "x@example.org", "--password-stdin", stdin=b"correct horse\n")
     assert line == "chatkeep: An account with this e-mail address exists already."
 
 
 def test_organisations_are_apart_and_chosen_by_id_or_name(
-    office: Command, refused: Command, data: Path
+    office: Command, refused: Refusal, data: Path
 ) -> None:
     key = office("orgs", "create", "Branch").out.strip()
     first, branch = table(office("orgs", "list"))
@@ -258,7 +263,7 @@ def test_organisations_are_apart_and_chosen_by_id_or_name(
     assert refused("keys", "list", "--org", "Nowhere") == "chatkeep: Organisation not found."
 
 
-def test_a_name_of_two_is_asked_about(office: Command, refused: Command) -> None:
+def test_a_name_of_two_is_asked_about(office: Command, refused: Refusal) -> None:
     office("orgs", "create", "Twin")
     office("orgs", "create", "Twin")
     assert refused("users", "list", "--org", "Twin") == (
@@ -286,7 +291,7 @@ def test_a_terminal_gets_a_drawn_table(data: Path) -> None:
 
     async def talk() -> int | None:
         process = await asyncio.create_subprocess_exec(
-            *PROGRAM, "orgs", "list", "--data", str(data), stdout=far, env=environment(columns="120")
+            *PROGRAM, "orgs", "list", "--data", str(data), stdout=far, env=environment()
         )
         return await process.wait()
 
@@ -300,7 +305,11 @@ def test_a_terminal_gets_a_drawn_table(data: Path) -> None:
 
 
 async def test_models_are_asked_for_and_listed(data: Path, upstream: ScriptedUpstream) -> None:
-    settings = {"local_model": "false", "providers__scripted__base_url": upstream.base_url, "data": str(data)}
+    settings: dict[str, Any] = {
+        "local_model": "false",
+        "providers__scripted__base_url": upstream.base_url,
+        "data": str(data),
+    }
     synced = await run("models", "sync", **settings)
     assert (synced.code, synced.out) == (0, "scripted: 1 new\n")
     [model] = table(await run("models", "list", **settings))
@@ -324,8 +333,8 @@ async def test_a_provider_that_is_away_is_one_line_and_the_others_are_asked(
     assert done.err.startswith("chatkeep: away: ")
 
 
-def test_without_a_provider_there_is_nobody_to_ask(refused: Command) -> None:
-    assert "models fetch" in str(refused("models", "sync"))
+def test_without_a_provider_there_is_nobody_to_ask(refused: Refusal) -> None:
+    assert "models fetch" in refused("models", "sync")
 
 
 @pytest.mark.skipif(
@@ -352,7 +361,7 @@ def test_a_file_that_is_no_database_is_one_line(tmp_path: Path) -> None:
 
 async def test_what_the_command_line_does_a_running_server_sees_at_once(tmp_path: Path) -> None:
     async with serving(tmp_path / "data", local_model="false") as server:
-        beside = {"data": str(server.data), "local_model": "false"}
+        beside: dict[str, Any] = {"data": str(server.data), "local_model": "false"}
         key = (await run("keys", "create", "--service", "beside", **beside)).out.strip()
         assert (await server.native("GET", "/me", key)).json()["name"] == "beside"
         await run("users", "disable", "beside", **beside)
@@ -365,7 +374,7 @@ async def test_what_the_command_line_does_a_running_server_sees_at_once(tmp_path
         await run("orgs", "suspend", "My organisation", **beside)
         assert await is_shut_out(server, server.key)
         await run("orgs", "resume", "My organisation", **beside)
-        assert (await server.native("POST", "/chats")).status_code in (httpx.codes.CREATED, 422)
+        assert not await is_shut_out(server, server.key)
 
 
 async def is_shut_out(server: Serving, key: str) -> bool:

@@ -280,7 +280,7 @@ async def test_the_catalogue_pages(world: World) -> None:
 
 async def test_a_chat_older_than_all_models_takes_the_first_one(world: World) -> None:
     (model,) = (await world.native("GET", "/models"))["items"]
-    await asyncio.wait({task for task in asyncio.all_tasks() if task.get_name() == "model discovery"})
+    await asyncio.gather(*[task for task in asyncio.all_tasks() if task.get_name() == "model discovery"])
     await world.system.store.write(None, _forget_models)
     chat = await world.native("POST", "/chats", messages=[{"role": "user", "content": "early"}])
     path, headers = f"/v1/chats/{chat['id']}", world.owner.bearer

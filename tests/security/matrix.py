@@ -30,11 +30,21 @@ from tests.world import Caller, FakeClock, World, open_world
 
 B_WORD, TWIN_WORD = "schlichtwort", "zwillingswort"
 TWIN_IDS = ("00000000-0000-7000-8000-000000000001", "ffffffff-0000-7000-8000-000000000001")
+MACHINE = "machine"  # the service behind the access token; in the twins it may only read
 LIMITS = {"runs_per_organisation_max": 2}  # one of A's is running, and one of the twins'
 NO_ID = "no such thing"
 UNSOUND_ID = "no-such-thing"
 SHARED = frozenset({"free"})  # slots that are the same in every estate
-DEAD = ("anonymous", "revoked", "expired", "suspended organisation", "disabled account")
+DEAD = (
+    "anonymous",
+    "revoked",
+    "expired",
+    "suspended organisation",
+    "suspended session token",
+    "suspended m2m token",
+    "disabled account",
+    "disabled session token",
+)
 ROLES: Mapping[str, Role] = {
     "A owner": "owner",
     "A admin": "admin",
@@ -290,17 +300,30 @@ async def _columns(world: World, a: Estate) -> dict[str, str]:
         others = tuple(each for each in SCOPES if each != scope)
         callers[f"A narrow key {scope}"] = await colleague(world, owner, "owner", others)
     callers["A narrow key None"] = owner
+    secrets = {name: caller.key for name, caller in callers.items()}
+    secrets["A session token"] = await _session(world, owner)
+    secrets["disabled session token"] = await _session(world, callers["disabled account"])
+    secrets["suspended session token"] = await _session(world, other)
+    secrets["A m2m token"] = await _access_token(world, owner)
+    secrets["suspended m2m token"] = await _access_token(world, other)
     await world.revoke(callers["revoked"])
     await world.disable(callers["disabled account"])
     await world.suspend(other)
     world.clock.advance(120)
-    secrets = {name: caller.key for name, caller in callers.items()}
-    client_id, client_secret = await world.client_credentials("admin")
-    holder = await credentials.check_client(world.system, client_id, client_secret)
-    secrets["A m2m token"] = tokens.issue_access(world.system, holder).token
-    account = await people.get(operator(world, owner), PrincipalId(owner.principal_id))
-    secrets["A session token"] = tokens.issue_session(world.system, account).token
     return secrets
+
+
+async def _session(world: World, caller: Caller) -> str:
+    account = await people.get(operator(world, caller), PrincipalId(caller.principal_id))
+    return tokens.issue_session(world.system, account).token
+
+
+async def _access_token(world: World, owner: Caller) -> str:
+    ctx = operator(world, owner)
+    client = await people.create_service(ctx, MACHINE, "admin")
+    shown = await keys.create(ctx, keys.NewKey(client.id, "client", kind="client"))
+    holder = await credentials.check_client(world.system, shown.credential.id, shown.secret)
+    return tokens.issue_access(world.system, holder).token
 
 
 async def _twin(world: World, ledger: Ledger, a: Estate, organisation_id: str) -> Twin:
@@ -318,6 +341,7 @@ async def _twin(world: World, ledger: Ledger, a: Estate, organisation_id: str) -
         *lacking,
         (shorter, (a.ids["shared_message"], organisation_id, a.ids["shared"])),
         (elsewhere, (organisation_id, a.ids["session"])),
+        ("UPDATE principals SET role = 'read-only' WHERE organisation_id = ? AND name = ?", (organisation_id, MACHINE)),
     )
     owner = await _key_for(world, replace(a.owner, organisation_id=organisation_id), a.owner.principal_id)
     person = await _key_for(world, owner, a.ids["person"])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from itertools import product
 from typing import Any
 
 import pytest
@@ -16,14 +17,16 @@ import pytest_asyncio
 
 from chatkeep.store import statements
 from tests.security import matrix as core
-from tests.security.declared import Row, Table
-from tests.security.matrix import Matrix
+from tests.security.declared import Row, Table, fill
+from tests.security.matrix import COLUMNS, Matrix
 from tests.security.tables import TABLES
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 PREDICATE = re.compile(r"\b(\w+\.)?organisation_id = :organisation_id\b")
-FORGETFUL = ":organisation_id IS NOT NULL"
+JOIN = re.compile(r"\b(\w+\.organisation_id = \w+\.organisation_id|o\.id = \w+\.organisation_id)\b")
+FORGETFUL = {PREDICATE: ":organisation_id IS NOT NULL", JOIN: "1 = 1"}
 QUERIES = sorted(name for name, sql in statements.load("apsw").items() if PREDICATE.search(sql))
+JOINING = sorted(name for name, sql in statements.load("apsw").items() if JOIN.search(sql))
 
 SAMPLE = (
     "chat_access",
@@ -42,18 +45,18 @@ SAMPLE = (
 # Their ids are made by the server in the same request, or unique on the whole server: no other row can be meant.
 HARMLESS = frozenset({"run_end", "credential_used"})
 
-# Reached by the command line, by the server itself or by no one yet, and by no route.
+# Reached by the command line, by sign-up (which is the first organisation's only) or by no one yet.
 WITHOUT_ROUTE = frozenset(
     {
         "credential_get",
         "credential_revoke",
         "credentials_all",
         "model_get_by_provider",
-        "organisation_get",
         "principal_set_disabled",
         "principal_set_role",
         "principals_all",
         "principals_with_email_count",
+        "run_get",
     }
 )
 
@@ -82,13 +85,13 @@ async def matrix(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Matr
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def reaching(matrix: Matrix) -> Reaching:
-    """For each query the rows that run it, quickest first; the matrix is green while they are found out."""
+    """For each query the rows that run it."""
     found: Reaching = {}
     for table in TABLES.values():
         for row in filter(lambda row: row.is_of_an_organisation, table.rows):
             recorder = Recorder(statements.load("apsw"))
             with running_on(matrix, recorder):
-                await ask(matrix, table, row)
+                await touch(matrix, table, row)
             for name in recorder.used:
                 found.setdefault(name, []).append((table, row))
     return found
@@ -119,18 +122,49 @@ async def test_every_query_without_its_organisation_turns_the_matrix_red(
     assert await is_killed(matrix, reaching, query), f"{query} may forget its organisation and nobody notices"
 
 
-async def is_killed(matrix: Matrix, reaching: Reaching, query: str) -> bool:
+@pytest.mark.long
+@pytest.mark.parametrize("query", JOINING)
+async def test_every_join_without_its_organisation_turns_the_matrix_red(
+    matrix: Matrix, reaching: Reaching, query: str
+) -> None:
+    assert await is_killed(matrix, reaching, query, JOIN), f"{query} may join across organisations and nobody notices"
+
+
+async def is_killed(
+    matrix: Matrix, reaching: Reaching, query: str, predicate: re.Pattern[str] = PREDICATE
+) -> bool:
     """Whether some row notices that the query has lost its predicate."""
     original = statements.load("apsw")
-    mutant = {**original, query: PREDICATE.sub(FORGETFUL, original[query])}
+    mutant = {**original, query: predicate.sub(FORGETFUL[predicate], original[query])}
     assert mutant[query] != original[query]
     with running_on(matrix, mutant):
-        for table, row in reaching[query]:
+        for table, row in reaching.get(query, ()):
             try:
                 await ask(matrix, table, row)
             except AssertionError:
                 return True
-    return False
+        return query.startswith(statements.SYSTEM) and not await are_callers_told_apart(matrix)
+
+
+async def are_callers_told_apart(matrix: Matrix) -> bool:
+    """Whether every kind of credential still stands for whom it stood for, or for nobody."""
+    table = TABLES["native"]
+    asked = [row for row in table.rows if row.path in ("/me", "/folders")]
+    try:
+        for row, column in product(asked, COLUMNS):
+            await core.check_column(matrix, table, row, column)
+    except AssertionError:
+        return False
+    return True
+
+
+async def touch(matrix: Matrix, table: Table, row: Row) -> None:
+    """Ask a row in the ways that `ask` does, without looking at what comes of it."""
+    twin = matrix.twins[0]
+    for caller in (twin.owner, twin.person):
+        await matrix.restore(twin)
+        headers = {"idempotency-key": "touched"} if row.is_idempotent else {}
+        await matrix.ask(table, fill(table, row, twin.ids, {}), caller.key, **headers)
 
 
 async def ask(matrix: Matrix, table: Table, row: Row) -> None:

@@ -21,7 +21,7 @@ import pytest
 
 CONNECTIONS = 500
 DEADLINE_S = 0.5
-SLACK_S = 2.0
+SLACK_S = 4.0  # two for the promise, two for a busy machine
 MEMORY_BYTES_MAX = 64 * 1024 * 1024
 
 PROGRAM = """

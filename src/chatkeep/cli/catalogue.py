@@ -22,9 +22,9 @@ _HEAD = """\
 
 This page is written by `chatkeep config --markdown > docs/settings.md`; a test compares the two.
 
-Settings come from the environment. `chatkeep serve` has options for the first three, which go before it. What is in
-effect, and where each value comes from, is told by `chatkeep config`. A value outside its bounds stops the start with
-one line. The unit is the last part of a name: `_s` seconds, `_bytes` bytes.
+Settings come from the environment. `chatkeep serve` has options for the data folder, host and port, which go before it.
+`chatkeep config` tells what is in effect, and where each value comes from. A value outside its bounds stops the start
+with one line. Times are in seconds (`_S`), sizes in bytes (`BYTES`).
 
 | variable | default | bounds | meaning |
 |---|---|---|---|
@@ -75,9 +75,9 @@ def _rows(prefix: str, model: type[BaseModel], *, without: Set[str]) -> Iterator
     for name, field in model.model_fields.items():
         if name in without:
             continue
-        default = "required" if field.is_required() else f"`{_value(field.default)}`"
-        shown = "" if default == "``" else default
-        cells = (f"`{_variable(prefix, name)}`", shown, _bounds(rules[name]), field.description or "")
+        value = "" if field.is_required() else _value(field.get_default(call_default_factory=True))
+        default = "required" if field.is_required() else value and f"`{value}`"
+        cells = (f"`{_variable(prefix, name)}`", default, _bounds(rules[name]), field.description or "")
         yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n"
 
 
@@ -107,7 +107,10 @@ def _value(value: Any) -> str:
 
 
 def _without_password(text: str) -> str:
-    place = urlsplit(text)
+    try:
+        place = urlsplit(text)
+    except ValueError:
+        return DOTS
     if "@" not in place.netloc:
         return text
     return urlunsplit(place._replace(netloc=f"{DOTS}@{place.netloc.rpartition('@')[2]}"))
@@ -117,7 +120,8 @@ def _bounds(rules: dict[str, Any]) -> str:
     """What JSON Schema says about the values, in words."""
     rules = {**rules, **rules.get("anyOf", [{}])[0]}
     if choice := _CHOICE.match(rules.get("pattern", "")):
-        return " or ".join(choice[1].split("|"))
+        *others, last = choice[1].split("|")
+        return f"{', '.join(others)} or {last}"
     if "pattern" in rules:
         return f"matches `{rules['pattern']}`"
     if rules.get("type") == "boolean":

@@ -52,7 +52,7 @@ def chat(
         for each in [message] if message is not None else _lines():
             talk.say(_text(each))
     except Unreachable as trouble:
-        fail(f"No answer from {server} ({trouble}). `{_start(server, settings)}` starts a server there.")
+        fail(f"No answer from {server} ({trouble}).{_start(server, settings)}")
     except Refused as no:
         fail(_explained(no, server, settings))
     except AnswerFailed as trouble:
@@ -81,8 +81,10 @@ def _key(settings: Settings) -> str:
 
 
 def _start(server: str, settings: Settings) -> str:
+    if not _is_own(server, settings):
+        return ""
     port = urlsplit(server).port or settings.port
-    return f"{program()} serve" + ("" if port == settings.port else f" --port {port}")
+    return f" `{program()} serve{'' if port == settings.port else f' --port {port}'}` starts a server there."
 
 
 def _is_own(server: str, settings: Settings) -> bool:

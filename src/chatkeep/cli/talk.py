@@ -48,7 +48,8 @@ class Talk:
                 for event in events:
                     self.has_begun = True
                     if event.name == "delta":
-                        written = _print(_text(event.data, "text"))
+                        written = _text(event.data, "text")
+                        _print(written)
                     last = event
         finally:
             if written and not written.endswith("\n"):
@@ -62,11 +63,10 @@ class Talk:
         return {} if self.model_id is None else {"model_id": self.model_id}
 
 
-def _print(text: str) -> str:
+def _print(text: str) -> None:
     # Into a file or a pipe goes what the model said, byte for byte; a terminal must not be steered by it.
     sys.stdout.write(printable(text) if sys.stdout.isatty() else text)
     sys.stdout.flush()
-    return text
 
 
 def _text(data: Any, name: str) -> str:

@@ -86,7 +86,8 @@ def _set_disabled(user: str, org: Org, data: Data, *, is_disabled: bool) -> str:
 
 def _password(*, is_from_stdin: bool) -> str:
     if is_from_stdin:
-        return sys.stdin.readline().rstrip("\r\n")
+        # What is not UTF-8 becomes lone surrogates, which the service refuses with a sentence.
+        return sys.stdin.buffer.readline().decode(errors="surrogateescape").rstrip("\r\n")
     if not sys.stdin.isatty():
         raise typer.BadParameter("there is no terminal to ask for a password", param_hint="--password-stdin")
     password: str = typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)

@@ -29,6 +29,8 @@ once would make TCP reset the connection, and the client would not see why it wa
 PIPELINED_REQUESTS_MAX = 16
 """Requests that may wait behind a running one on a connection; each costs memory before it is looked at."""
 
+HEADER_SLICE_BYTES = 4 * 1024
+BODY_SLICE_BYTES = 32 * 1024
 SWEEP_INTERVAL_MAX_S = 1.0
 
 
@@ -92,7 +94,7 @@ class GuardedHttpProtocol(HttpToolsProtocol):
     - headers complete within `header_deadline_s` of the connection, or of their first byte on a kept-alive one:
       else 408 and close; a connection that sent nothing is closed without a word;
     - headers of at most `header_bytes_max` (with the request line) and `header_count_max`: else 431 and close.
-      A header that begins behind another request in one read may be twice as long before it is noticed;
+      A header that begins behind another request in one read may be 4 KiB longer before it is noticed;
     - idle for at most `keep_alive_idle_s` after an answer, and for a second where its body has not ended;
     - a client that takes nothing for `write_stall_s` while an answer waits for it is cut off.
     """
@@ -109,6 +111,7 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self._limits = limits
         self._header_bytes_max = limits.header_bytes_max
+        self._slice_bytes = min(HEADER_SLICE_BYTES, limits.header_bytes_max)
         self._deadline_s = inf  # by time.monotonic; inf while the application has its turn
         self._stall = WriteStall(limits.write_stall_s)
         self._answered = False
@@ -133,17 +136,16 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if len(data) > self._header_bytes_max:
-            # In slices, so that what is counted is never far from what was parsed.
-            for start in range(0, len(data), self._header_bytes_max):
-                self.data_received(data[start : start + self._header_bytes_max])
+        if len(data) <= self._slice_bytes:
+            self._feed(data)
             return
-        if self._finished or self.transport.is_closing():
-            return
-        self._overhead_bytes += len(data)
-        super().data_received(data)
-        if self._in_header or self._overhead_bytes > self._header_bytes_max:
-            self._check_unfinished()
+        # In slices, so that a limit is noticed soon after it was passed; long ones where a body is expected.
+        start = 0
+        while start < len(data):
+            is_body = getattr(self.cycle, "more_body", False)  # before the first request there is no cycle
+            end = start + (BODY_SLICE_BYTES if is_body else self._slice_bytes)
+            self._feed(data[start:end])
+            start = end
 
     def resume_writing(self) -> None:
         super().resume_writing()
@@ -223,6 +225,14 @@ class GuardedHttpProtocol(HttpToolsProtocol):
             self._refuse(408, "The request's headers did not arrive in time.")
         else:
             self.transport.close()
+
+    def _feed(self, data: bytes) -> None:
+        if self._finished or self.transport.is_closing():
+            return
+        self._overhead_bytes += len(data)
+        super().data_received(data)
+        if self._in_header or self._overhead_bytes > self._header_bytes_max:
+            self._check_unfinished()
 
     def _check_unfinished(self) -> None:
         """What has arrived of a header, or between the parts of a body, must not wait in memory for the rest."""

@@ -13,7 +13,7 @@ from chatkeep.services.context import Context
 from chatkeep.store import chats, messages
 from chatkeep.store.chats import Appending
 from chatkeep.store.driver import Transaction
-from chatkeep.store.rows import write_json
+from chatkeep.store.rows import json_bytes
 
 
 async def append_to(
@@ -114,7 +114,7 @@ def _check(limits: Limits, new: NewMessage, position: int) -> None:
             raise InvalidField(f"messages.{position}.{name}", "must be 1 to 128 printable ASCII characters")
     if new.role == "tool" and not new.tool_call_id:
         raise InvalidField(f"messages.{position}.tool_call_id", "a tool message names the call it answers")
-    if new.metadata and len(write_json(new.metadata) or "") > limits.metadata_bytes_max:
+    if new.metadata and json_bytes(new.metadata) > limits.metadata_bytes_max:
         raise InvalidField(
             f"messages.{position}.metadata", f"at most {limits.metadata_bytes_max} bytes as JSON"
         )

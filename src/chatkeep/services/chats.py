@@ -12,11 +12,14 @@ from chatkeep.domain.json import JsonObject
 from chatkeep.domain.message import NewMessage
 from chatkeep.domain.page import Page, read_cursor, write_cursor
 from chatkeep.domain.text import US, check_text, tag_id
-from chatkeep.services import access, appending, people
+from chatkeep.services import access, appending, models as model_verbs, people
 from chatkeep.services.context import Context
 from chatkeep.store import chats, folders, messages, models, principals
 from chatkeep.store.driver import Transaction
-from chatkeep.store.rows import write_json
+from chatkeep.store.rows import json_bytes
+
+TTL_S_MAX = 366 * 24 * 3600
+"""Of an ephemeral chat. Longer is not ephemeral, and a time must stay one that a calendar can write."""
 
 
 async def create(
@@ -58,10 +61,10 @@ def check_new(
     appending.check_said(ctx, said)
     if new.origin == "connector" and ctx.principal.kind != "service":
         raise InvalidField("origin", "only a service may create chats as a connector")
-    if new.ttl_s is not None and new.ttl_s <= 0:
-        raise InvalidField("ttl_s", "must be positive")
-    if new.id is not None and not is_id(new.id):
-        raise InvalidField("id", "must be 1 to 128 printable ASCII characters without blanks")
+    if new.ttl_s is not None and not 1 <= new.ttl_s <= TTL_S_MAX:
+        raise InvalidField("ttl_s", f"must be 1 to {TTL_S_MAX} seconds")
+    if new.id is not None and not _is_segment(new.id):
+        raise InvalidField("id", "must be 1 to 128 letters, digits or any of ._:@+=- and not be . or ..")
 
 
 async def create_in(
@@ -223,6 +226,11 @@ async def restore(ctx: Context, chat_id: ChatId) -> Chat:
     return await ctx.write(body)
 
 
+def _is_segment(text: str) -> bool:
+    """Whether an id can stand in a URL's path: one with a slash, or dots alone, would never be found again."""
+    return is_id(text) and "/" not in text and text not in (".", "..")
+
+
 def _check_changes(ctx: Context, chat_id: ChatId, changes: ChatChanges) -> None:
     ctx.principal.require("chat:write")
     access.check_id(chat_id)
@@ -266,7 +274,7 @@ async def _new_chat(tx: Transaction, ctx: Context, new: NewChat) -> Chat:
         owner_name=owner.name,
         owner_external_id=owner.external_id,
         dialect=new.dialect,
-        model_id=await _model(tx, new.model_id),
+        model_id=await _model(tx, ctx, new.model_id),
         agent_id=new.agent_id,
         title=new.title,
         system_prompt=new.system_prompt,
@@ -317,7 +325,7 @@ async def _changed(tx: Transaction, ctx: Context, chat: Chat, changes: ChatChang
     }
     after = replace(chat, **plain)
     if not isinstance(changes.model_id, Unset):
-        after = replace(after, model_id=await _model(tx, changes.model_id))
+        after = replace(after, model_id=await _model(tx, ctx, changes.model_id))
     if not isinstance(changes.tags, Unset):
         after = replace(after, tags=_tags(ctx, changes.tags))
     if not isinstance(changes.shared_with, Unset):
@@ -330,15 +338,17 @@ async def _changed(tx: Transaction, ctx: Context, chat: Chat, changes: ChatChang
         turn = await messages.turn_number(tx, chat.id, changes.current_message_id)
         if turn is None:
             raise InvalidField("current_message_id", "no such message in this chat")
-        after = replace(
-            after, current_message_id=changes.current_message_id, message_count=turn, is_branched=True
-        )
+        if changes.current_message_id != chat.current_message_id:
+            # The path to the current message is no longer all messages in the order they were written.
+            moved_to = changes.current_message_id
+            after = replace(after, current_message_id=moved_to, message_count=turn, is_branched=True)
     return after
 
 
-async def _model(tx: Transaction, model_id: ModelId | None) -> ModelId | None:
+async def _model(tx: Transaction, ctx: Context, model_id: ModelId | None) -> ModelId | None:
     if model_id is None:
-        return next((model.id for model in await models.everything(tx) if model.can_answer), None)
+        model = await model_verbs.default(tx, ctx.system)
+        return None if model is None else model.id
     if not is_id(model_id) or await models.get(tx, model_id) is None:
         raise InvalidField("model_id", "no such model")
     return model_id
@@ -380,5 +390,5 @@ def _check_texts(
         check_text("title", title, characters_max=limits.title_characters_max)
     if isinstance(prompt, str):
         check_text("system_prompt", prompt, bytes_max=limits.system_prompt_bytes_max)
-    if isinstance(metadata, dict) and len(write_json(metadata) or "") > limits.metadata_bytes_max:
+    if isinstance(metadata, dict) and json_bytes(metadata) > limits.metadata_bytes_max:
         raise InvalidField("metadata", f"must have at most {limits.metadata_bytes_max} bytes as JSON")

@@ -69,7 +69,7 @@ async def first(ctx: Context) -> Model | None:
 
     async def body(tx: Transaction) -> Model | None:
         known = await models.everything(tx)
-        return next((model for model in known if model.can_answer), known[0] if known else None)
+        return await default(tx, ctx.system) or (known[0] if known else None)
 
     return await ctx.peek(body)
 
@@ -130,22 +130,23 @@ async def delete(ctx: Context, model_id: ModelId) -> None:
 
 async def route(tx: Transaction, system: System, model_id: ModelId | None) -> tuple[Model, Route]:
     """The model and who answers for it. Raises `NoModel` when none can, `InvalidField` when this one cannot."""
-    if model_id is None:
-        found = next((m for m in await models.everything(tx) if m.can_answer and _source(system, m)), None)
-        if found is None:
-            raise NoModel()
-    else:
-        found = await models.get(tx, model_id)
-        if found is None:
-            raise InvalidField("model_id", "no such model")
-    source: Model | None = found
-    if found.card.provider is None and found.card.parent_model_id is not None:
-        source = await models.get(tx, found.card.parent_model_id)
-    provider = _source(system, source) if source is not None else None
-    if source is None or provider is None or not found.can_answer or not source.can_answer:
+    found = await models.get(tx, model_id) if model_id is not None else await default(tx, system)
+    if found is None:
+        raise NoModel() if model_id is None else InvalidField("model_id", "no such model")
+    answering = await _answering(tx, system, found)
+    if answering is None:
         raise InvalidField("model_id", "this model has no provider that can answer now")
+    source, provider = answering
     name = source.card.model_name or source.id
     return found, Route(provider, name, found.card.system_prompt, found.card.context_window)
+
+
+async def default(tx: Transaction, system: System) -> Model | None:
+    """Who answers where no model is named: the first one, recommended ones first, that can answer now."""
+    for model in await models.everything(tx):
+        if await _answering(tx, system, model) is not None:
+            return model
+    return None
 
 
 async def sync(system: System, provider: Provider) -> int:
@@ -184,8 +185,15 @@ async def _add_missing(tx: Transaction, system: System, provider: str, offered: 
     return added
 
 
-def _source(system: System, model: Model) -> Provider | None:
-    return system.providers.get(model.card.provider or "")
+async def _answering(tx: Transaction, system: System, model: Model) -> tuple[Model, Provider] | None:
+    """The model that really answers, the parent of a user model, and its provider; None when nobody can now."""
+    source: Model | None = model
+    if model.card.provider is None and model.card.parent_model_id is not None:
+        source = await models.get(tx, model.card.parent_model_id)
+    provider = system.providers.get(source.card.provider or "") if source is not None else None
+    if source is None or provider is None or not model.can_answer or not source.can_answer:
+        return None
+    return source, provider
 
 
 async def _existing(tx: Transaction, model_id: ModelId) -> Model:

@@ -121,6 +121,7 @@ async def update(tx: Transaction, chat: Chat) -> None:
         session_state=chat.session_state,
         end_reason=chat.end_reason,
         current_message_id=chat.current_message_id,
+        is_branched=chat.is_branched,
         message_count=chat.message_count,
         updated_at=chat.updated_at,
     )

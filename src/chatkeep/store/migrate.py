@@ -40,19 +40,31 @@ def migrations() -> list[tuple[int, str]]:
 
 
 def migrate(connection: apsw.Connection) -> None:
-    """Bring the schema up to date, a transaction a step; raise `StoreRefused` for a newer or foreign file."""
+    """Bring the schema up to date, a transaction a step; raise `StoreRefused` for a newer file.
+
+    Two processes may do so at once: one waits for the other's step and does not do it again.
+    """
     steps = migrations()
     version = _pragma(connection, "user_version")
-    owner = _pragma(connection, "application_id")
-    if owner not in (0, APPLICATION_ID) or (owner == 0 and version):
-        raise StoreRefused("The file is an SQLite database of some other program.")
     if version > len(steps):
         raise StoreRefused(f"The database has schema {version}, newer than this chatkeep's {len(steps)}.")
+    connection.transaction_mode = "IMMEDIATE"
     for number, sql in steps[version:]:
         with connection:
+            if _pragma(connection, "user_version") >= number:
+                continue
             connection.execute(sql)
             connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
             connection.execute(f"PRAGMA user_version={number}")
+
+
+def refuse_foreign(connection: apsw.Connection) -> None:
+    """Raise `StoreRefused` for another program's database. Ask before any setting is made: some change the file."""
+    with connection:  # one snapshot: another process may be making the file just now
+        owner = _pragma(connection, "application_id")
+        is_new = _pragma(connection, "user_version") == 0 and _pragma(connection, "schema_version") == 0
+    if owner != APPLICATION_ID and not (owner == 0 and is_new):
+        raise StoreRefused("The file is an SQLite database of some other program.")
 
 
 def refuse_old_library(version: str) -> None:

@@ -12,6 +12,11 @@ def write_json(value: object) -> str | None:
     return None if value is None else orjson.dumps(value).decode()
 
 
+def json_bytes(value: object) -> int:
+    """How many bytes the value takes as JSON."""
+    return len(orjson.dumps(value))
+
+
 def read_json(text: str | None) -> Any:
     """The value of a JSON column; NULL is None."""
     return None if text is None else orjson.loads(text)

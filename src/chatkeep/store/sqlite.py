@@ -18,7 +18,7 @@ from chatkeep.domain.errors import ShuttingDown
 from chatkeep.domain.ids import OrganisationId
 from chatkeep.store import statements
 from chatkeep.store.driver import Body, Row, Value
-from chatkeep.store.migrate import migrate, refuse_network_file_system, refuse_old_library
+from chatkeep.store.migrate import migrate, refuse_foreign, refuse_network_file_system, refuse_old_library
 from chatkeep.store.sqlite_errors import translate, translated
 from chatkeep.store.sqlite_moment import Moment
 from chatkeep.store.sqlite_writer import Checkpointer, Writer
@@ -190,10 +190,17 @@ def open_sqlite(path: Path) -> SqliteStore:
     """Open or create the database file, bring its schema up to date, and return the store.
 
     Raises `StoreRefused` on a network file system, on a schema newer than this chatkeep, and on a file that is no
-    database.
+    database or another program's, which stays as it is.
     """
     refuse_old_library(apsw.sqlite_lib_version())
     refuse_network_file_system(path.parent)
+    with translated():
+        bare = apsw.Connection(str(path))
+        bare.set_busy_timeout(BUSY_TIMEOUT_MS)
+        try:
+            refuse_foreign(bare)
+        finally:
+            bare.close()
     connection = connect(path)
     try:
         with translated():

@@ -61,6 +61,7 @@ FIXED: dict[str, Value] = {
     "size_bytes": 1,
     "secret_hash": b"",
     "fingerprint": b"",
+    "body": b"",
 }
 SPECIAL: dict[tuple[str, str], Value] = {
     ("message_insert", "role"): "user",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import Any
 
 import pytest
@@ -357,7 +356,5 @@ def test_a_long_chat_is_read_and_printed_in_one_go() -> None:
     """No recursion, nothing quadratic: ten thousand messages in a line, the order of their times reversed."""
     count = 10_000
     nodes = [node(str(n), str(n - 1) if n else None, count - n) for n in range(count)]
-    started = time.process_time()
     out = round_trip(tree(*nodes))
     assert list(out["chat"]["history"]["messages"]) == [str(n) for n in range(count)]
-    assert time.process_time() - started < 10

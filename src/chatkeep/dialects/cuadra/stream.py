@@ -35,7 +35,7 @@ def replay(outcome: Outcome) -> bytes:
     """A run that is over as a whole stream, its text in one event."""
     text = "" if outcome.message is None else outcome.message.content
     said = sse.data(_piece(outcome.run.chat_id, TextDelta(text))) if text else b""
-    return sse.data(_last(outcome)) + DONE
+    return said + sse.data(_last(outcome)) + DONE
 
 
 def _piece(chat_id: ChatId, piece: TextDelta | ReasoningDelta) -> wire.Chunk:

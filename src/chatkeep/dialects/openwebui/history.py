@@ -164,8 +164,11 @@ def _children(node: JsonMap) -> list[str]:
 def _ranks(nodes: Mapping[str, JsonMap]) -> dict[str, tuple[float, int]]:
     """By time where all have one, else as posted."""
     times = [_number(node.get("timestamp")) for node in nodes.values()]
-    by_time = [0.0 if None in times else time or 0.0 for time in times]
-    return {key: (by_time[position], position) for position, key in enumerate(nodes)}
+    has_all = None not in times
+    return {
+        key: (time or 0.0 if has_all else 0.0, position)
+        for position, (key, time) in enumerate(zip(nodes, times, strict=True))
+    }
 
 
 def _ordered(

@@ -124,8 +124,8 @@ UPDATE chats SET
     title = :title, system_prompt = :system_prompt, metadata = :metadata, extra = :extra, model_id = :model_id,
     visibility = :visibility, tags = :tags, shared_with = :shared_with, folder_id = :folder_id, pinned = :pinned,
     archived = :archived, session_state = :session_state, end_reason = :end_reason,
-    current_message_id = :current_message_id, message_count = :message_count, updated_at = :updated_at,
-    version = version + 1
+    current_message_id = :current_message_id, is_branched = :is_branched, message_count = :message_count,
+    updated_at = :updated_at, version = version + 1
 WHERE organisation_id = :organisation_id AND id = :id;
 
 -- name: chat_appending^

@@ -1,0 +1,33 @@
+"""The shared server of the native API's stories; see `tests.flows.office`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from tests.flows.office import Office, idle
+from tests.upstream import ScriptedUpstream
+from tests.world import FakeClock, World, open_world
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def shared_world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+    """One server for all stories of this process that take an `office`."""
+    data = tmp_path_factory.mktemp("shared") / "data"
+    async with ScriptedUpstream() as upstream, open_world(data, FakeClock(), upstream) as world:
+        yield world
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def office(shared_world: World) -> AsyncIterator[Office]:
+    """A fresh organisation in the shared server; the upstream echoes until the story gives it a script."""
+    upstream = shared_world.upstream
+    upstream.requests.clear()
+    upstream.headers.clear()
+    office = Office(shared_world.server, shared_world.clock, upstream, await shared_world.organisation())
+    async with office.client:
+        yield office
+        await idle(office)
+    upstream._scripts.clear()
