@@ -1,22 +1,27 @@
-"""`chatkeep serve` as a user starts it: the installed program in a process of its own, told only what its first words say.
+"""`chatkeep serve` as a user starts it: the installed program in a process of its own, and what its first words tell.
 
 For tests that run other people's programs and wait for them; stories inside the loop have `tests.flows.command_line`.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import httpx
+
+from chatkeep.edge.launcher import ALLOCATOR_SETTINGS
+from tests.upstream import ScriptedUpstream
 
 NATIVE = "/chatkeep/v1"
 PROGRAMS = Path(sys.executable).parent
@@ -58,7 +63,8 @@ def environment(**settings: str) -> dict[str, str]:
     others = {name: value for name, value in os.environ.items() if not _NOT_OURS.match(name)}
     path = os.pathsep.join([str(PROGRAMS), os.environ.get("PATH", "")])
     ours = {f"CHATKEEP_{name.upper()}": value for name, value in settings.items()}
-    return {**others, "PATH": path, **ours}
+    # With the allocator's settings there already, a server spares itself the start of another process.
+    return {**ALLOCATOR_SETTINGS, **others, "PATH": path, **ours}
 
 
 @contextmanager
@@ -80,16 +86,24 @@ def serving(folder: Path, **settings: str) -> Iterator[Served]:
 
 @contextmanager
 def upstream() -> Iterator[str]:
-    """The base URL of a scripted model provider that echoes, in a process of its own."""
-    arguments = (sys.executable, "-m", "tests.upstream")
-    with _running(arguments, Path(__file__).parents[2], None) as process:
-        assert process.stdout is not None
-        yield process.stdout.readline().strip()
+    """The base URL of a scripted model provider that echoes, in a thread of this process."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="upstream")
+    thread.start()
+    try:
+        running = ScriptedUpstream()
+        asyncio.run_coroutine_threadsafe(running.__aenter__(), loop).result(PATIENCE_S)
+        yield running.base_url
+        asyncio.run_coroutine_threadsafe(running.__aexit__(None), loop).result(PATIENCE_S)
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(PATIENCE_S)
+        loop.close()
 
 
 @contextmanager
 def _running(
-    arguments: tuple[str, ...], folder: Path, errors: Any, **settings: str
+    arguments: tuple[str, ...], folder: Path, errors: IO[bytes], **settings: str
 ) -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen(
         arguments,

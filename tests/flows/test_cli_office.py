@@ -22,7 +22,6 @@ from chatkeep.services import credentials
 from tests.flows.command_line import PROGRAM, Done, Serving, environment, invoke, run, serving
 from tests.upstream import ScriptedUpstream
 
-pytestmark = pytest.mark.xdist_group("command line")
 Command = Callable[..., Done]
 Refusal = Callable[..., str]
 Row = dict[str, str]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 from chatkeep.domain.chat import Chat, ChatAccess, ChatChanges, ChatFilter, ChatThread, NewChat, Unset
 from chatkeep.domain.errors import AlreadyExists, InvalidField, NotFound, VersionMismatch
@@ -17,6 +18,9 @@ from chatkeep.services.context import Context
 from chatkeep.store import chats, folders, messages, models, principals
 from chatkeep.store.driver import Transaction
 from chatkeep.store.rows import json_bytes
+
+Versions: TypeAlias = frozenset[tuple[int, int]]
+"""What a change may be made to: when the chat was made and its version, as an id may come again."""
 
 TTL_S_MAX = 366 * 24 * 3600
 """Of an ephemeral chat. Longer is not ephemeral, and a time must stay one that a calendar can write."""
@@ -159,7 +163,7 @@ async def list_chats(ctx: Context, chosen: ChatFilter, *, cursor: str | None, li
 
 
 async def update(
-    ctx: Context, chat_id: ChatId, changes: ChatChanges, *, if_version: int | None = None
+    ctx: Context, chat_id: ChatId, changes: ChatChanges, *, if_version: Versions | None = None
 ) -> Chat:
     """Change what `changes` names. Raises `NotFound`, `NotAllowed`, `VersionMismatch`, `InvalidField`."""
     _check_changes(ctx, chat_id, changes)
@@ -171,7 +175,7 @@ async def update(
 
 
 async def update_thread(
-    ctx: Context, chat_id: ChatId, changes: ChatChanges, *, if_version: int | None = None
+    ctx: Context, chat_id: ChatId, changes: ChatChanges, *, if_version: Versions | None = None
 ) -> ChatThread:
     """`update`, for dialects that answer with the whole chat: its messages as of the same transaction."""
     _check_changes(ctx, chat_id, changes)
@@ -183,7 +187,7 @@ async def update_thread(
     return await ctx.write(body)
 
 
-async def delete(ctx: Context, chat_id: ChatId, *, if_version: int | None = None) -> None:
+async def delete(ctx: Context, chat_id: ChatId, *, if_version: Versions | None = None) -> None:
     """Soft delete: nobody reads it any more, `restore` brings it back. Raises `NotFound`, also the second time."""
     ctx.principal.require("chat:write")
     access.check_id(chat_id)
@@ -238,7 +242,7 @@ def _check_changes(ctx: Context, chat_id: ChatId, changes: ChatChanges) -> None:
 
 
 async def _update_in(
-    tx: Transaction, ctx: Context, chat_id: ChatId, changes: ChatChanges, if_version: int | None
+    tx: Transaction, ctx: Context, chat_id: ChatId, changes: ChatChanges, if_version: Versions | None
 ) -> Chat:
     found = await access.changeable(tx, ctx, chat_id)
     _check_version(found, if_version)
@@ -255,8 +259,8 @@ async def _existing(tx: Transaction, chat_id: ChatId) -> Chat:
     return chat
 
 
-def _check_version(found: ChatAccess, if_version: int | None) -> None:
-    if if_version is not None and found.version != if_version:
+def _check_version(found: ChatAccess, if_version: Versions | None) -> None:
+    if if_version is not None and (found.created_at, found.version) not in if_version:
         raise VersionMismatch()
 
 

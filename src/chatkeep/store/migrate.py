@@ -48,14 +48,17 @@ def migrate(connection: apsw.Connection) -> None:
     version = _pragma(connection, "user_version")
     if version > len(steps):
         raise StoreRefused(f"The database has schema {version}, newer than this chatkeep's {len(steps)}.")
-    connection.transaction_mode = "IMMEDIATE"
     for number, sql in steps[version:]:
-        with connection:
-            if _pragma(connection, "user_version") >= number:
-                continue
-            connection.execute(sql)
-            connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
-            connection.execute(f"PRAGMA user_version={number}")
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            if _pragma(connection, "user_version") < number:
+                connection.execute(sql)
+                connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
+                connection.execute(f"PRAGMA user_version={number}")
+            connection.execute("COMMIT")
+        finally:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
 
 
 def refuse_foreign(connection: apsw.Connection) -> None:

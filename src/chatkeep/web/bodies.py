@@ -8,7 +8,9 @@ What a connection may do before its body is `edge.protocol`'s.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine, Generator
 from time import monotonic
+from typing import Any, cast
 
 from starlette.types import Message, Receive, Scope
 
@@ -44,9 +46,7 @@ class _Body:
 
     async def receive(self) -> Message:
         if self._is_over:
-            return (
-                await self._receive()
-            )  # what follows a body is the news of a disconnect, and may take for ever
+            return await self._receive()  # the news of a disconnect, which may take for ever
         self._is_over = True  # unless the message says otherwise; after an error too
         if self._bytes < 0:
             self._check_headers()
@@ -72,10 +72,15 @@ class _Body:
         allowed_s = min(
             limits.body_total_s, limits.body_first_byte_s + self._bytes / limits.body_rate_min_bytes_per_s
         )
+        step = cast("Coroutine[Any, Any, Message]", self._receive())
+        try:
+            awaited = step.send(None)
+        except StopIteration as done:
+            return cast("Message", done.value)  # it was there already: most bodies come with their header
         began_s = monotonic()
         try:
             async with asyncio.timeout(allowed_s - self._waited_s):
-                return await self._receive()
+                return await _Begun(step, awaited)
         except TimeoutError:
             raise BodyTooSlow("The request body did not arrive in time.") from None
         finally:
@@ -83,3 +88,34 @@ class _Body:
 
     def _too_large(self) -> BodyTooLarge:
         return BodyTooLarge(f"The request body is larger than {self._bytes_max} bytes.")
+
+
+class _Begun:
+    """A coroutine whose first step was made by hand: awaiting this goes on from there, at a timer's cost only then."""
+
+    __slots__ = ("_awaited", "_step")
+
+    def __init__(self, step: Coroutine[Any, Any, Message], awaited: object) -> None:
+        self._step = step
+        self._awaited: object | None = awaited
+
+    def __await__(self) -> Generator[Any, Any, Message]:
+        return cast("Generator[Any, Any, Message]", self)
+
+    def __iter__(self) -> _Begun:
+        return self
+
+    def __next__(self) -> object:
+        return self.send(None)
+
+    def send(self, value: object) -> object:
+        if self._awaited is not None:
+            awaited, self._awaited = self._awaited, None
+            return awaited
+        return self._step.send(value)
+
+    def throw(self, *error: Any) -> object:
+        return self._step.throw(*error)
+
+    def close(self) -> None:
+        self._step.close()

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 from chatkeep.domain.chat import ChatAccess
-from chatkeep.domain.errors import VersionMismatch
+from chatkeep.services.chats import Versions
+
+_ETAG = re.compile(r'"([0-9a-f]{1,16})-([0-9]{1,18})"')
 
 
 def write(found: ChatAccess) -> str:
@@ -19,17 +23,9 @@ def matches(header: str, etag: str) -> bool:
     return "*" in names or etag in names
 
 
-def version_in(header: str | None) -> int | None:
-    """The version an `If-Match` header asks for; None without the header or for `*`. Raises `VersionMismatch`."""
+def versions_in(header: str | None) -> Versions | None:
+    """What an `If-Match` header asks for, compared strongly; None without the header or for `*`."""
     if header is None or header.strip() == "*":
         return None
-    for name in header.split(","):
-        _, _, version = name.strip().strip('"').partition("-")
-        if (
-            not name.strip().startswith("W/")
-            and version.isascii()
-            and version.isdigit()
-            and len(version) < 19
-        ):
-            return int(version)
-    raise VersionMismatch()
+    named = (_ETAG.fullmatch(name.strip()) for name in header.split(","))
+    return frozenset((int(each[1], 16), int(each[2])) for each in named if each is not None)

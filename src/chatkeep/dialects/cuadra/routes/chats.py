@@ -110,7 +110,7 @@ async def update(
 
     claim = await claimed(ctx, request, render)
     thread = await chats.update_thread(
-        claim, ChatId(chat_id), translate.changes(body), if_version=etags.version_in(if_match)
+        claim, ChatId(chat_id), translate.changes(body), if_version=etags.versions_in(if_match)
     )
     return Response(render(thread)[1], media_type=JSON, headers=_etag(thread.chat))
 
@@ -121,7 +121,7 @@ async def delete(
 ) -> Response:
     """Nobody reads it any more."""
     claim = await claimed(ctx, request, lambda _: (DELETED, b""))
-    await chats.delete(claim, ChatId(chat_id), if_version=etags.version_in(if_match))
+    await chats.delete(claim, ChatId(chat_id), if_version=etags.versions_in(if_match))
     return Response(status_code=DELETED)
 
 

@@ -101,7 +101,7 @@ async def update(
 ) -> JsonAnswer:
     """Change the fields you send; the others stay."""
     changed = await chats.update(
-        ctx, ChatId(chat_id), translate.changes(body), if_version=etags.version_in(if_match)
+        ctx, ChatId(chat_id), translate.changes(body), if_version=etags.versions_in(if_match)
     )
     return JsonAnswer(translate.chat(changed), headers={"etag": etags.write(changed.access)})
 
@@ -109,7 +109,7 @@ async def update(
 @router.delete("/chats/{chat_id}", status_code=204, summary="Delete a chat", response_class=Response)
 async def delete(chat_id: ChatPath, ctx: Caller, if_match: IfMatch = None) -> Response:
     """Nobody reads it any more; `restore` brings it back."""
-    await chats.delete(ctx, ChatId(chat_id), if_version=etags.version_in(if_match))
+    await chats.delete(ctx, ChatId(chat_id), if_version=etags.versions_in(if_match))
     return Response(status_code=204)
 
 

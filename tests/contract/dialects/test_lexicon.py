@@ -1,0 +1,14 @@
+"""The dialect contract for lexicon."""
+
+from __future__ import annotations
+
+from tests.contract.dialects.contract import DialectContract, ledger
+from tests.contract.dialects.speaking import LEXICON
+
+__all__ = ["TestLexicon", "ledger"]
+
+
+class TestLexicon(DialectContract):
+    """lexicon keeps the contract."""
+
+    speaker = LEXICON

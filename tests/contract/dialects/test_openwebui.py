@@ -1,0 +1,14 @@
+"""The dialect contract for openwebui."""
+
+from __future__ import annotations
+
+from tests.contract.dialects.contract import DialectContract, ledger
+from tests.contract.dialects.speaking import OPENWEBUI
+
+__all__ = ["TestOpenWebui", "ledger"]
+
+
+class TestOpenWebui(DialectContract):
+    """openwebui keeps the contract."""
+
+    speaker = OPENWEBUI
