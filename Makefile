@@ -13,7 +13,7 @@ ARGS ?=
 VENV := .venv
 PYTHON_IN := $(VENV)/bin/python
 INSTALL := $(PYTHON_IN) -m pip install -qq --disable-pip-version-check
-PYTEST := $(PYTHON_IN) -m pytest -n 2 --dist loadgroup
+PYTEST := $(PYTHON_IN) -m pytest -n 2 --dist loadfile
 
 # A stamp says that a step is done for this lock file. They live in the environment and go with it.
 CREATED := $(VENV)/.stamp-created

@@ -37,7 +37,7 @@ async def ask(world: World, method: str, path: str, **json: Any) -> Any:
 
 
 async def empty(world: World, **fields: Any) -> str:
-    made = await world.native("POST", "/chats", **fields)
+    made = await world.native("POST", "/chats", **{"pinned": False, **fields})
     return str(made["id"])
 
 

@@ -15,7 +15,7 @@ from typing import TypeVar
 from chatkeep import wiring
 from chatkeep.cli.settings import read_settings
 from chatkeep.cli.words import fail
-from chatkeep.domain.errors import ChatkeepError, NotFound
+from chatkeep.domain.errors import ChatkeepError, Invalid, NotFound
 from chatkeep.domain.ids import PrincipalId
 from chatkeep.domain.principal import Account, Organisation
 from chatkeep.services import organisations, people
@@ -25,10 +25,6 @@ from chatkeep.services.tokens import issue_session
 T = TypeVar("T")
 Named = TypeVar("Named", Account, Organisation)
 _NOBODY = PrincipalId("operator")
-
-
-class NotClear(ChatkeepError):
-    """What was said names no one thing, or more than one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +42,7 @@ class Office:
         return next((each for each in mine if each.disabled_at is None), None)
 
     def account(self, said: str) -> Account:
-        """The account with this id, e-mail address or name. Raises `NotFound`, and `NotClear` for a name of several."""
+        """The account with this id, e-mail address or name. Raises `NotFound`, and `Invalid` for a name of several."""
         exact = [each for each in self.accounts if said == each.id or said.lower() == each.email]
         return _only(exact or [each for each in self.accounts if said == each.name], said, "User")
 
@@ -82,7 +78,7 @@ def at_office(errand: Callable[[Office], Awaitable[T]], data: Path | None, organ
 
 
 async def find_organisation(system: System, said: str | None) -> Organisation:
-    """The organisation with this id or name, the first one for None. Raises `NotFound` and `NotClear`."""
+    """The organisation with this id or name, the first one for None. Raises `NotFound` and `Invalid`."""
     known = await organisations.list_organisations(system)
     if said is None:
         return _only(known[:1], "first", "Organisation")
@@ -101,7 +97,7 @@ def _only(found: list[Named], said: str, noun: str) -> Named:
     if not found:
         raise NotFound(noun)
     if len(found) > 1:
-        raise NotClear(f"{noun}: {len(found)} are called {said!r}; say the id.")
+        raise Invalid(f"{noun}: {len(found)} are called {said!r}; say the id.")
     return found[0]
 
 

@@ -164,6 +164,7 @@ class Checkpointer:
         """Fold everything, empty the log, close the connection. May block."""
         self._stop.set()
         self._thread.join()
+        self._connection.set_busy_timeout(0)  # Another process may be reading or writing: it shall not wait for us.
         self._checkpoint("TRUNCATE")
         self._connection.close()
 

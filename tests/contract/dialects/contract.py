@@ -6,6 +6,7 @@ in the dialect's own shape for everything a client can do wrong, and one answer 
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Iterator
 from typing import Any, ClassVar
@@ -14,7 +15,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from chatkeep.domain.errors import ChatkeepError, InvalidField, MissingScope, NotFound, RateLimited
+from chatkeep.domain.errors import ChatkeepError
 from tests.contract.dialects.hostile import bodies, texts
 from tests.contract.dialects.speaking import SPEAKERS, Speaker
 from tests.security.ledger import Ledger
@@ -22,12 +23,14 @@ from tests.security.surface import built, operations
 from tests.world import Caller, World
 
 UNKNOWN = "0f9d7c1a-5b3e-4a2d-9c8b-7a6f5e4d3c2b"
-MALFORMED = ("no such thing", "x" * 5_000, "%", "ß", "..", "a\x00b", "\x7f", "\ud7ff")
-SAMPLES: dict[type[ChatkeepError], tuple[Any, ...]] = {
-    InvalidField: ("title", "must be shorter"),
-    MissingScope: ("chat:read",),
-    NotFound: ("Chat",),
-    RateLimited: (7,),
+MALFORMED = ("no such thing", "x" * 5_000, "%", "ß", "a\x00b", "\x7f", "\ud7ff")
+ARGUMENTS = {
+    "field": "title",
+    "location": ("title",),
+    "message": "must be shorter",
+    "noun": "Chat",
+    "retry_after_s": 7,
+    "scope": "chat:read",
 }
 
 
@@ -129,7 +132,7 @@ class DialectContract:
                 continue
             for method in {"GET", "POST", "PUT", "PATCH", "DELETE"} - methods:
                 answer = await self.ask(world, method, path.replace("{chat_id}", UNKNOWN), world.owner)
-                if answer.status_code == 404:
+                if answer.status_code in (404, self.speaker.statuses["not_found"]):
                     continue  # another template of the same form serves this method
                 allowed = {name.strip() for name in answer.headers.get("allow", "").split(",")}
                 assert answer.status_code == 405, f"{method} {path}: {answer.status_code} {answer.text}"
@@ -167,15 +170,15 @@ class DialectContract:
         gone = await self.gone_ids(world)
         addresses = [*gone.values(), *self.malformed]
         for method, suffix in self.by_id(world):
-            answers: dict[str, Any] = {}
+            answers: dict[str, list[str]] = {}
             for address in addresses:
                 path = self.speaker.chat(quote(address, safe=""))
                 answer = await self.ask(world, method, path + suffix, world.owner)
-                answers[address[:40]] = (answer.status_code, answer.content, answer.headers.multi_items())
+                answers.setdefault(repr((answer.content, answer.headers.multi_items())), []).append(address[:40])
                 if method == "GET":
                     assert answer.status_code == self.speaker.statuses["not_found"], (address, answer.text)
                 self.speaker.check_error(answer)
-            assert len({repr(answer) for answer in answers.values()}) == 1, f"{method} {suffix}: {answers}"
+            assert len(answers) == 1, f"{method} {suffix}: {answers}"
 
     async def gone_ids(self, world: World) -> dict[str, str]:
         """Ids of chats that are not there for the owner, by why."""
@@ -271,13 +274,10 @@ def _subclasses(kind: type[ChatkeepError]) -> Iterator[type[ChatkeepError]]:
 
 
 def _sample(kind: type[ChatkeepError]) -> ChatkeepError:
-    for known, arguments in SAMPLES.items():
-        if kind is known:
-            return kind(*arguments)
-    try:
+    if kind.__init__ is Exception.__init__:
         return kind("What happened, in a sentence.")
-    except TypeError:
-        return kind()
+    needed = list(inspect.signature(kind).parameters)
+    return kind(**{name: ARGUMENTS[name] for name in needed if name in ARGUMENTS})
 
 
 def _as_sent(response: Any) -> httpx.Response:

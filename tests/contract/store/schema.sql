@@ -258,6 +258,8 @@ CREATE UNIQUE INDEX folders_by_name ON folders (organisation_id, owner_id, name)
 
 CREATE INDEX idempotency_by_age ON idempotency (created_at);
 
+CREATE INDEX idempotency_unanswered ON idempotency (organisation_id) WHERE status IS NULL;
+
 CREATE UNIQUE INDEX messages_by_id ON messages (organisation_id, chat_id, id);
 
 CREATE UNIQUE INDEX models_by_provider ON models (organisation_id, provider, model_name) WHERE is_system_model = 1;
@@ -265,6 +267,8 @@ CREATE UNIQUE INDEX models_by_provider ON models (organisation_id, provider, mod
 CREATE UNIQUE INDEX principals_by_email ON principals (email) WHERE email IS NOT NULL;
 
 CREATE UNIQUE INDEX principals_by_external_id ON principals (organisation_id, external_id) WHERE external_id IS NOT NULL;
+
+CREATE INDEX runs_by_chat ON runs (organisation_id, chat_id);
 
 CREATE UNIQUE INDEX runs_running ON runs (organisation_id, chat_id) WHERE state = 'running';
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import stat
 import threading
 from pathlib import Path
@@ -113,8 +114,8 @@ async def test_two_may_make_the_file_at_once(path: Path) -> None:
     assert len(opened) == 4
 
 
-async def test_a_newer_schema_is_refused_and_stays(path: Path) -> None:
-    await open_sqlite(path).close()
+def test_a_newer_schema_is_refused_and_stays(path: Path) -> None:
+    asyncio.run(open_sqlite(path).close())
     connection = apsw.Connection(str(path))
     connection.execute(f"PRAGMA user_version={len(migrations()) + 1}")
     connection.close()
@@ -179,7 +180,9 @@ def test_without_a_list_of_mounts_everything_passes(tmp_path: Path) -> None:
     refuse_network_file_system(tmp_path, tmp_path / "nowhere")
 
 
-async def test_a_file_left_behind_by_a_crash_opens_with_all_it_acknowledged(path: Path, tmp_path: Path) -> None:
+async def test_a_file_left_behind_by_a_crash_opens_with_all_it_acknowledged(
+    path: Path, tmp_path: Path
+) -> None:
     store = open_sqlite(path)
     await found(store, ACME)
     await store.write(ACME, adding("a"))

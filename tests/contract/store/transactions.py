@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -17,9 +18,14 @@ ReadVerb = Callable[[Store, OrganisationId | None, Any], Awaitable[Any]]
 READS: dict[str, ReadVerb] = {
     "read": lambda store, organisation, body: store.read(organisation, body),
     "peek": lambda store, organisation, body: store.peek(organisation, body),
-    "recall": lambda store, organisation, body: store.recall(organisation, ("test", organisation, body), body),
+    "recall": lambda store, organisation, body: store.recall(
+        organisation, ("test", organisation, body), body
+    ),
 }
-VERBS: dict[str, ReadVerb] = {**READS, "write": lambda store, organisation, body: store.write(organisation, body)}
+VERBS: dict[str, ReadVerb] = {
+    **READS,
+    "write": lambda store, organisation, body: store.write(organisation, body),
+}
 
 
 def adding(agent_id: str) -> Callable[[Transaction], Awaitable[None]]:
@@ -51,7 +57,9 @@ class TransactionContract:
             assert await READS[verb](ready, ACME, count_agents) == number
 
     @pytest.mark.parametrize("verb", READS)
-    async def test_another_store_of_the_place_sees_it_too(self, ready: Store, place: Place, verb: str) -> None:
+    async def test_another_store_of_the_place_sees_it_too(
+        self, ready: Store, place: Place, verb: str
+    ) -> None:
         second = place.open()
         for number in range(1, 10):
             await ready.write(ACME, adding(f"a{number}"))
@@ -102,7 +110,7 @@ class TransactionContract:
                 raise ZeroDivisionError
             return number
 
-        writes = [ready.write(ACME, lambda tx, number=number: body(tx, number)) for number in range(60)]
+        writes = [ready.write(ACME, partial(body, number=number)) for number in range(60)]
         results = await asyncio.gather(*writes, return_exceptions=True)
         good = [number for number in range(60) if number % 3 == 2]
         assert [result for result in results if isinstance(result, int)] == good
@@ -191,7 +199,7 @@ class TransactionContract:
             await add_agent(tx, f"a{number}")
             return await count_agents(tx)
 
-        writes = [ready.write(ACME, lambda tx, number=number: body(tx, number)) for number in range(200)]
+        writes = [ready.write(ACME, partial(body, number=number)) for number in range(200)]
         assert await asyncio.gather(*writes) == list(range(1, 201))
 
     async def test_a_cancelled_write_is_whole_or_not_there(self, ready: Store) -> None:
@@ -199,10 +207,7 @@ class TransactionContract:
             await add_agent(tx, f"left{number}")
             await add_agent(tx, f"right{number}")
 
-        tasks = [
-            asyncio.create_task(ready.write(ACME, lambda tx, number=number: pair(tx, number)))
-            for number in range(50)
-        ]
+        tasks = [asyncio.create_task(ready.write(ACME, partial(pair, number=number))) for number in range(50)]
         for number in range(0, 50, 2):
             await asyncio.sleep(0)
             tasks[number].cancel()
@@ -234,7 +239,9 @@ class TransactionContract:
 
     async def test_recall_keeps_keys_apart(self, ready: Store) -> None:
         await ready.write(ACME, adding("a"))
-        seen = [await ready.recall(each, (each, "count"), count_agents) for each in (ACME, OTHER, ACME, OTHER)]
+        seen = [
+            await ready.recall(each, (each, "count"), count_agents) for each in (ACME, OTHER, ACME, OTHER)
+        ]
         assert seen == [1, 0, 1, 0]
 
     async def test_an_undone_write_is_not_recalled(self, ready: Store) -> None:

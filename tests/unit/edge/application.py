@@ -35,6 +35,8 @@ class App:
             await answer(send, b"read %d" % len(await read_body(receive)))
         elif scope["path"] == "/large":
             await answer(send, b"x" * LARGE)
+        elif scope["path"] == "/larger":
+            await answer(send, b"x" * LARGE * 2)
         elif scope["path"] == "/last":
             await send({"type": "http.response.start", "status": 200, "headers": [(b"connection", b"close")]})
             await send({"type": "http.response.body", "body": b"x" * LARGE})

@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from chatkeep.domain.limits import Limits
 from chatkeep.edge.drain import Drain
+from chatkeep.edge.protocol import GuardedHttpProtocol
 from chatkeep.edge.server import EdgeServer, listen
 
 QUICK = replace(
@@ -42,6 +43,20 @@ class Running:
         async with asyncio.timeout(within_s):
             while state.connections or state.tasks:  # noqa: ASYNC110 - there is no event for it
                 await asyncio.sleep(0.01)
+
+    async def stuck(self, within_s: float = 1.0) -> list[GuardedHttpProtocol]:
+        """Wait until an answer waits for its client; the connections where one does."""
+        async with asyncio.timeout(within_s):
+            while True:
+                connections = [each for each in self._http_connections() if each.flow.write_paused]
+                if connections:
+                    return connections
+                await asyncio.sleep(0.005)
+
+    def _http_connections(self) -> list[GuardedHttpProtocol]:
+        return [
+            each for each in self.server.server_state.connections if isinstance(each, GuardedHttpProtocol)
+        ]
 
     def unsent_bytes(self) -> int:
         connections = self.server.server_state.connections
@@ -89,10 +104,10 @@ async def answer(send: Send, body: bytes, status: int = 200) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-def small_window(port: int, size: int = 4096) -> socket.socket:
+def small_window(port: int) -> socket.socket:
     """A connected client whose window is small, so that a server soon cannot send."""
     client = socket.socket()
-    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     client.connect(("127.0.0.1", port))
     client.setblocking(False)
     return client

@@ -210,6 +210,14 @@ class TestFraming:
         assert received.count(b"HTTP/1.1 ") == 1
         assert "/smuggled" not in [scope["path"] for scope in app.scopes]
 
+    async def test_request_whose_framing_broke_after_it_had_begun_is_answered_once_and_quietly(
+        self, server: Running, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        received = await exchange(server, b"POST / HTTP/1.1\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n")
+        assert received.startswith(b"HTTP/1.1 400 ")
+        assert received.count(b"HTTP/1.1 ") == 1
+        assert "Exception in ASGI application" not in caplog.text
+
     async def test_garbage_behind_a_running_answer_only_closes(self, server: Running, app: App) -> None:
         reader, writer = await server.connect()
         writer.write(b"GET /stream HTTP/1.1\r\nHost: a\r\n\r\n")

@@ -241,6 +241,7 @@ CREATE TABLE runs (
     PRIMARY KEY (organisation_id, id),
     FOREIGN KEY (organisation_id, chat_id) REFERENCES chats (organisation_id, id) ON DELETE CASCADE
 ) WITHOUT ROWID, STRICT;
+CREATE INDEX runs_by_chat ON runs (organisation_id, chat_id);
 CREATE UNIQUE INDEX runs_running ON runs (organisation_id, chat_id) WHERE state = 'running';
 
 CREATE TABLE idempotency (
@@ -255,3 +256,4 @@ CREATE TABLE idempotency (
     PRIMARY KEY (organisation_id, principal_id, route, key)
 ) WITHOUT ROWID, STRICT;
 CREATE INDEX idempotency_by_age ON idempotency (created_at);
+CREATE INDEX idempotency_unanswered ON idempotency (organisation_id) WHERE status IS NULL;
