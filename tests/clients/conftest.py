@@ -20,7 +20,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A server with an echoing model. Tests with it belong into the xdist group "served": it is one a worker."""
     folder = tmp_path_factory.mktemp("served")
     with upstream() as base_url:
-        settings = {"local_model": "false", "log_requests": "false", "providers__scripted__base_url": base_url}
+        settings = {
+            "local_model": "false",
+            "log_requests": "false",
+            "providers__scripted__base_url": base_url,
+        }
         with serving(folder, **settings) as served:
             yield served
 

@@ -6,7 +6,19 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from tests.clients import seeds
-from tests.clients.moves import ABSENT, Answer, Table, answering, differs, generate, get, new_chat, patch, rises, say
+from tests.clients.moves import (
+    ABSENT,
+    Answer,
+    Table,
+    answering,
+    differs,
+    generate,
+    get,
+    new_chat,
+    patch,
+    rises,
+    say,
+)
 from tests.world import Caller, World
 
 TABLE = Table("openwebui")
@@ -53,7 +65,6 @@ async def renamed(world: World) -> AsyncIterator[Answer]:
 
 @TABLE.row("chat.history", differs)
 @TABLE.row("chat.history.messages", lambda values: [len(value) for value in values] == [2, 4, 4, 5])
-@TABLE.row("chat.history.messages.*.id", ["msg-2", str, str])
 @TABLE.row("chat.history.messages.*.content", [str, "So far", "So far.", "And now?"])
 async def talked_in(world: World) -> AsyncIterator[Answer]:
     chat_id = await stored(world)
@@ -65,6 +76,7 @@ async def talked_in(world: World) -> AsyncIterator[Answer]:
     yield await read(world, chat_id)
 
 
+@TABLE.row("chat.history.messages.*.id", ["msg-2", str, str])
 @TABLE.row("chat.history.messages.*.role", ["assistant", "user", "assistant"])
 @TABLE.row("chat.history.messages.*.timestamp", rises)
 @TABLE.row("chat.history.messages.*.model", ["gpt-4", ABSENT, str])

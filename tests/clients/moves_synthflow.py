@@ -27,7 +27,11 @@ from tests.world import World
 LOG = "response.fsm_log"
 TABLE = Table(
     "synthflow",
-    still={name: "there are no agents with flows yet" for name in schemas.fields("synthflow") if name.startswith(LOG)},
+    still={
+        name: "there are no agents with flows yet"
+        for name in schemas.fields("synthflow")
+        if name.startswith(LOG)
+    },
 )
 GREETING = "Hi there! How can I help you?"
 

@@ -160,13 +160,17 @@ def validator(dialect: str) -> jsonschema_rs.Draft202012Validator:
 
 def check(dialect: str, answer: Any) -> None:
     """Assert that an answer is what the page says."""
-    faults = [f"{list(fault.instance_path)}: {fault.message}" for fault in validator(dialect).iter_errors(answer)]
+    faults = [
+        f"{list(fault.instance_path)}: {fault.message}" for fault in validator(dialect).iter_errors(answer)
+    ]
     assert faults == []
 
 
 def schema(dialect: str) -> Json:
     """The schema of one chat's answer."""
-    return {"cuadra": _cuadra, "openwebui": _openwebui, "lexicon": _lexicon, "synthflow": _synthflow}[dialect]()
+    return {"cuadra": _cuadra, "openwebui": _openwebui, "lexicon": _lexicon, "synthflow": _synthflow}[
+        dialect
+    ]()
 
 
 def _cuadra() -> Json:
@@ -187,7 +191,9 @@ def _openwebui() -> Json:
     printed = seeds.printed_object("openwebui")["chat"]["history"]["messages"]["msg-1"]
     message = whole({name: {"type": TYPES[type(value)]} for name, value in printed.items()})
     message["properties"]["model"] = TEXT
-    history = whole({"messages": {"type": "object", "additionalProperties": message}, "currentId": or_null(TEXT)})
+    history = whole(
+        {"messages": {"type": "object", "additionalProperties": message}, "currentId": or_null(TEXT)}
+    )
     chat = whole({"title": TEXT, "history": history})
     meta = {"type": "object", "properties": {"tags": {"type": "array", "items": TEXT}}}
     return whole({**seeds.openwebui_fields(), "chat": chat, "meta": meta})

@@ -56,7 +56,13 @@ def run(example: seeds.Example, folder: Path, replacements: Replacements) -> Sai
     starters = {"bash": ["bash"], "go": ["go", "run"]}
     command = [*starters.get(example.language, [needed]), str(program)]
     done = subprocess.run(
-        command, cwd=folder, env=environment(), capture_output=True, text=True, timeout=PATIENCE_S, check=False
+        command,
+        cwd=folder,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     return Said(done.stdout, done.stderr)
@@ -111,9 +117,15 @@ def lexicon_chat(server: Served) -> Any:
     """The page's chat with its dozen messages, and when the last of them was written."""
     printed = seeds.printed_object("lexicon")
     key = {"X-API-Key": server.key}
-    body = {"user_id": printed["user_id"], "title": printed["title"], "metadata": printed["config"]["metadata"]}
+    body = {
+        "user_id": printed["user_id"],
+        "title": printed["title"],
+        "metadata": printed["config"]["metadata"],
+    }
     made = server.ask_as(key, "POST", "/api/v1/chats/", **body)
-    said = [{"role": ("user", "assistant")[n % 2], "content": str(n)} for n in range(printed["message_count"])]
+    said = [
+        {"role": ("user", "assistant")[n % 2], "content": str(n)} for n in range(printed["message_count"])
+    ]
     written = server.native("POST", f"/chats/{made['id']}/messages", messages=said)["items"]
     at = written[-1]["created_at"]
     return {**made, "message_count": len(said), "last_message_at": at}
@@ -183,11 +195,19 @@ def synthflow_chat(server: Served) -> Any:
         "message": "Where is my order?",
         "turn_number": 2,
     }
-    lines = [f"Agent: {greeting['agent_message']}", "User: Where is my order?", f"Agent: {answer['agent_message']}"]
+    lines = [
+        f"Agent: {greeting['agent_message']}",
+        "User: Where is my order?",
+        f"Agent: {answer['agent_message']}",
+    ]
     assert agent["agent"]["greeting_message"] == greeting["agent_message"]
     return {
         **opened,
-        "conversation_history": [without(spoken[0], "agent_message"), question, without(spoken[1], "agent_message")],
+        "conversation_history": [
+            without(spoken[0], "agent_message"),
+            question,
+            without(spoken[1], "agent_message"),
+        ],
         "transcript": "\n".join(lines),
     }
 
@@ -232,7 +252,9 @@ def test_synthflow_by_go(server: Served, synthflow_chat: Any, tmp_path: Path, do
 
 # --- Cuadra, whose page prints no request ---------------------------------------------------------------
 
-CURL = 'curl -g "https://api.cuadra.ai/v1/chats/chat_abc123?expand[]=model" -H "Authorization: Bearer TOKEN"\n'
+CURL = (
+    'curl -g "https://api.cuadra.ai/v1/chats/chat_abc123?expand[]=model" -H "Authorization: Bearer TOKEN"\n'
+)
 REQUESTS = """\
 import requests
 
@@ -286,7 +308,10 @@ def check_cuadra(got: Any, server: Served, chat: Any) -> None:
     assert got["createdAt"] <= question["createdAt"] <= answer["createdAt"] <= got["updatedAt"]
     assert {name: question[name] for name in ("role", "content")} == chat["question"]
     assert answer == chat["answer"]
-    assert (got["model"]["id"], got["model"]["displayName"]) == (chat["model"]["id"], chat["model"]["display_name"])
+    assert (got["model"]["id"], got["model"]["displayName"]) == (
+        chat["model"]["id"],
+        chat["model"]["display_name"],
+    )
 
 
 @pytest.mark.parametrize("door", DOORS)

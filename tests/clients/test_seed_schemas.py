@@ -60,7 +60,12 @@ async def everything(world: World) -> str:
     await world.native("POST", f"/chats/{chat_id}/share")
     messages: list[dict[str, Any]] = [
         {"role": "system", "content": "Listen."},
-        {"role": "user", "content": "Ask", "media_type": "image/png", "media_url": "https://example.org/a.png"},
+        {
+            "role": "user",
+            "content": "Ask",
+            "media_type": "image/png",
+            "media_url": "https://example.org/a.png",
+        },
         {"role": "assistant", "content": "", "tool_calls": [{"id": "c", "type": "function", "function": {}}]},
         {"role": "tool", "content": "Result", "tool_call_id": "c"},
         {"role": "assistant", "content": "Answer", "metadata": {"own": 1}},

@@ -215,7 +215,11 @@ async def test_a_native_chat_reads_well(world: World) -> None:
 
 async def test_the_model_is_expanded_and_looked_up_afresh(world: World) -> None:
     headers = world.owner.bearer
-    card: dict[str, Any] = {"display_name": "Mine", "context_window": 4096, "parent_model_id": await model_of(world)}
+    card: dict[str, Any] = {
+        "display_name": "Mine",
+        "context_window": 4096,
+        "parent_model_id": await model_of(world),
+    }
     model_id = (await world.native("POST", "/models", **card))["id"]
     chat_id = (await ask(world, headers, modelId=model_id))["id"]
     path = f"/v1/chats/{chat_id}"

@@ -180,7 +180,9 @@ def running_on(matrix: Matrix, sql: dict[str, str]) -> Iterator[None]:
     store: Any = matrix.world.system.store
     own = store._sql
     store._sql = sql
+    store._recalled.clear()  # what other statements found
     try:
         yield
     finally:
         store._sql = own
+        store._recalled.clear()

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from chatkeep.domain.chat import Chat, ChatThread, NewChat
-from chatkeep.domain.errors import RateLimited
+from chatkeep.domain.errors import InvalidField, RateLimited
 from chatkeep.domain.ids import ChatId, MessageId, ModelId, RunId
 from chatkeep.domain.message import Message, MessageStatus, NewMessage, path_to
 from chatkeep.domain.run import INTERRUPTED, Run, RunState
@@ -210,6 +210,8 @@ async def _start(
     if await runs.running_count(tx) >= ctx.system.limits.runs_per_organisation_max:
         raise RateLimited(BUSY_RETRY_S)
     chat = await _instructed(tx, ctx, chat_id, wish)
+    if chat.current_message_id is None:
+        raise InvalidField("message", "is needed: nothing was said in this chat yet")
     model, route = await models.route(tx, ctx.system, wish.model_id or chat.model_id)
     run = Run(
         organisation_id=chat.organisation_id,

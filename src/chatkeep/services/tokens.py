@@ -118,6 +118,8 @@ def _claims(system: System, token: str, kind: str, key: OctKey | RSAKey, algorit
         and all(isinstance(claims.get(name), str) for name in texts)
         and all(type(claims.get(name)) is int for name in ("iat", "exp"))
         and claims["iat"] <= now_s + LEEWAY_S
+        and type(claims.get("nbf", 0)) is int
+        and claims.get("nbf", 0) <= now_s + LEEWAY_S
         and now_s < claims["exp"]
     )
     if not is_good:

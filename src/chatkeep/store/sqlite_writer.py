@@ -23,6 +23,8 @@ BATCH_MAX = 256
 QUEUE_MAX = 10_000
 CHECKPOINT_INTERVAL_S = 1.0
 CHECKPOINT_WAL_BYTES = 8 * 1024 * 1024
+CHECKPOINT_PATIENCE_MS = 100
+"""How long a checkpoint may make the writer wait, for readers that are still in the log."""
 
 
 @dataclass(slots=True)
@@ -155,6 +157,7 @@ class Checkpointer:
 
     def __init__(self, connection: apsw.Connection, path: Path) -> None:
         self._connection = connection
+        self._connection.set_busy_timeout(CHECKPOINT_PATIENCE_MS)
         self._wal = path.with_name(path.name + "-wal")
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="store-checkpointer", daemon=True)
@@ -171,7 +174,8 @@ class Checkpointer:
     def _work(self) -> None:
         while not self._stop.wait(CHECKPOINT_INTERVAL_S):
             if self._wal.exists() and self._wal.stat().st_size >= CHECKPOINT_WAL_BYTES:
-                self._checkpoint("PASSIVE")
+                self._checkpoint("PASSIVE")  # nearly all of it, while writing goes on
+                self._checkpoint("RESTART")  # else the log of a writer that never rests would grow for ever
 
     def _checkpoint(self, mode: str) -> None:
         try:

@@ -13,6 +13,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.models import SecurityBase
+from fastapi.routing import APIRoute
 from fastapi.security.base import SecurityBase as SecurityScheme
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection, Request
@@ -124,6 +125,9 @@ def build(house: House, manner: Manner, routers: Sequence[APIRouter], hot: Seque
     app = _make_app(house, manner)
     for router in routers:
         app.include_router(router)
+    _answer_errors(
+        app, manner, [each for router in routers for each in router.routes if isinstance(each, APIRoute)]
+    )
     return Built(manner, app, HotTable(house, manner, hot))
 
 
@@ -151,6 +155,14 @@ def _make_app(house: House, manner: Manner) -> FastAPI:
     )
     app.state.house = house
 
+    @app.get("/docs", include_in_schema=False)
+    async def docs_page(request: Request) -> HTMLResponse:
+        return HTMLResponse(docs.page(app.openapi(), request.scope.get("root_path", "")))
+
+    return app
+
+
+def _answer_errors(app: FastAPI, manner: Manner, routes: Sequence[APIRoute]) -> None:
     async def domain_error(request: Request, error: Exception) -> Response:
         assert isinstance(error, ChatkeepError)
         return manner.write_error(error, request.method)
@@ -163,6 +175,12 @@ def _make_app(house: House, manner: Manner) -> FastAPI:
         assert isinstance(error, HTTPException)
         response = manner.write_plain(error.status_code, str(error.detail), request.method)
         response.headers.update(error.headers or {})
+        if "allow" in response.headers:  # Starlette names the methods of the first route that has this path
+            path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
+            methods = {
+                method for route in routes if route.path_regex.match(path) for method in route.methods or ()
+            }
+            response.headers["allow"] = ", ".join(sorted(methods)) or response.headers["allow"]
         return response
 
     async def replay(_: Request, error: Exception) -> Response:
@@ -173,12 +191,6 @@ def _make_app(house: House, manner: Manner) -> FastAPI:
     app.add_exception_handler(RequestValidationError, validation_error)
     app.add_exception_handler(HTTPException, http_error)
     app.add_exception_handler(Replay, replay)
-
-    @app.get("/docs", include_in_schema=False)
-    async def docs_page(request: Request) -> HTMLResponse:
-        return HTMLResponse(docs.page(app.openapi(), request.scope.get("root_path", "")))
-
-    return app
 
 
 def write_replay(replay: Replay, manner: Manner) -> Response:

@@ -2,41 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
 from chatkeep.store.driver import Store
-from chatkeep.store.sqlite import SqliteStore, open_sqlite
+from tests.contract.store.conftest import SqlitePlace
+from tests.contract.store.life import LifeContract
 from tests.contract.store.tenancy import TenancyContract
 from tests.contract.store.transactions import EndContract, TransactionContract
 
 
-class SqlitePlace:
-    """One file. Remembers what was opened."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.opened: list[SqliteStore] = []
-
-    def open(self) -> SqliteStore:
-        self.opened.append(open_sqlite(self.path))
-        return self.opened[-1]
-
-
 @pytest.fixture
-async def place(tmp_path: Path) -> AsyncIterator[SqlitePlace]:
-    made = SqlitePlace(tmp_path / "chatkeep.db")
-    yield made
-    for store in made.opened:
-        if store.is_healthy():
-            await store.close()
+def place(sqlite_place: SqlitePlace) -> SqlitePlace:
+    return sqlite_place
 
 
 @pytest.fixture
 async def store(place: SqlitePlace) -> Store:
     return place.open()
+
+
+@pytest.fixture
+def new_place(new_sqlite_place: Callable[[], SqlitePlace]) -> Callable[[], SqlitePlace]:
+    return new_sqlite_place
 
 
 class TestTransactions(TransactionContract):
@@ -49,3 +38,7 @@ class TestEnd(EndContract):
 
 class TestTenancy(TenancyContract):
     """Every named statement, bound to one organisation, beside another one's rows."""
+
+
+class TestLife(LifeContract):
+    """Chats as a person uses them, beside a model of dictionaries."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import cast
 
 from chatkeep.dialects.native import wire
@@ -16,8 +16,12 @@ from chatkeep.domain.message import Message, NewMessage, children_of
 from chatkeep.domain.model import Model, ModelCard
 from chatkeep.domain.principal import Principal
 from chatkeep.domain.share import Share
-from chatkeep.domain.text import US, iso_z, iso_z_or_none
+from chatkeep.domain.text import iso_z, iso_z_or_none
 from chatkeep.domain.usage import Usage
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+END_US = (datetime.max.replace(tzinfo=UTC) - EPOCH) // timedelta(microseconds=1) + 1
+"""What comes after the last time a calendar can write."""
 
 
 def chat(value: Chat) -> wire.ChatOut:
@@ -253,4 +257,7 @@ def _time_us(field: str, text: str) -> int:
         at = datetime.fromisoformat(text)
     except ValueError:
         raise InvalidField(field, "must be an ISO 8601 time") from None
-    return int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * US)
+    time_us = ((at if at.tzinfo else at.replace(tzinfo=UTC)) - EPOCH) // timedelta(microseconds=1)
+    if not 0 <= time_us < END_US:
+        raise InvalidField(field, "must be a time from 1970 to 9999")
+    return time_us

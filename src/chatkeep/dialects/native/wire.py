@@ -114,11 +114,11 @@ class GenerateIn(Strict):
     """What to answer: append `message` first if given, then ask the model."""
 
     message: str | None = Field(
-        None, description="The user's message; without it the current path is answered."
+        None, min_length=1, description="The user's message; without it the current path is answered."
     )
     model_id: Id | None = Field(None, description="Another model than the chat's; it becomes the chat's.")
     max_tokens: int | None = Field(None, ge=1, le=200_000)
-    temperature: float | None = Field(None, ge=0, le=2, strict=False)
+    temperature: float | None = Field(None, ge=0, le=2, allow_inf_nan=False)
     stream: bool = Field(False, description="Server-sent events instead of one answer at the end.")
 
 
@@ -137,7 +137,7 @@ class ModelIn(Strict):
     supports_tools: bool | None = None
     supports_vision: bool | None = None
     supports_reasoning: bool | None = None
-    credit_multiplier: float | None = Field(None, strict=False)
+    credit_multiplier: float | None = Field(None, allow_inf_nan=False)
     model_tier: Literal["standard", "premium"] | None = None
     lifecycle_state: Literal["active", "disabled", "deprecated", "end_of_life"] = "active"
     end_of_life_at: str | None = Field(None, description="ISO 8601 UTC.")

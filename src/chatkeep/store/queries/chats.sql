@@ -38,8 +38,8 @@ WHERE c.organisation_id = :organisation_id AND c.owner_id = :owner_id
   AND (:tag_id IS NULL OR EXISTS (
         SELECT 1 FROM chat_tags t
         WHERE t.organisation_id = c.organisation_id AND t.chat_id = c.id AND t.tag_id = :tag_id))
-  AND ((:is_deleted = 0 AND c.deleted_at IS NULL AND (c.expires_at IS NULL OR c.expires_at > :now))
-       OR (:is_deleted = 1 AND c.deleted_at IS NOT NULL))
+  AND ((:is_deleted = 0 AND c.deleted_at IS NULL) OR (:is_deleted = 1 AND c.deleted_at IS NOT NULL))
+  AND (c.expires_at IS NULL OR c.expires_at > :now)
   AND (c.updated_at, c.id) < (:before_updated_at, :before_id)
 ORDER BY c.updated_at DESC, c.id DESC LIMIT :row_limit;
 
@@ -65,8 +65,8 @@ WHERE c.organisation_id = :organisation_id
   AND (:tag_id IS NULL OR EXISTS (
         SELECT 1 FROM chat_tags t
         WHERE t.organisation_id = c.organisation_id AND t.chat_id = c.id AND t.tag_id = :tag_id))
-  AND ((:is_deleted = 0 AND c.deleted_at IS NULL AND (c.expires_at IS NULL OR c.expires_at > :now))
-       OR (:is_deleted = 1 AND c.deleted_at IS NOT NULL))
+  AND ((:is_deleted = 0 AND c.deleted_at IS NULL) OR (:is_deleted = 1 AND c.deleted_at IS NOT NULL))
+  AND (c.expires_at IS NULL OR c.expires_at > :now)
   AND (c.updated_at, c.id) < (:before_updated_at, :before_id)
 ORDER BY c.updated_at DESC, c.id DESC LIMIT :row_limit;
 
@@ -87,8 +87,8 @@ WHERE c.organisation_id = :organisation_id AND c.owner_id = :owner_id
   AND (:tag_id IS NULL OR EXISTS (
         SELECT 1 FROM chat_tags t
         WHERE t.organisation_id = c.organisation_id AND t.chat_id = c.id AND t.tag_id = :tag_id))
-  AND ((:is_deleted = 0 AND c.deleted_at IS NULL AND (c.expires_at IS NULL OR c.expires_at > :now))
-       OR (:is_deleted = 1 AND c.deleted_at IS NOT NULL));
+  AND ((:is_deleted = 0 AND c.deleted_at IS NULL) OR (:is_deleted = 1 AND c.deleted_at IS NOT NULL))
+  AND (c.expires_at IS NULL OR c.expires_at > :now);
 
 -- name: chats_readable_count^
 SELECT count(*) FROM chats c LEFT JOIN principals p ON p.organisation_id = c.organisation_id AND p.id = c.owner_id
@@ -107,8 +107,8 @@ WHERE c.organisation_id = :organisation_id
   AND (:tag_id IS NULL OR EXISTS (
         SELECT 1 FROM chat_tags t
         WHERE t.organisation_id = c.organisation_id AND t.chat_id = c.id AND t.tag_id = :tag_id))
-  AND ((:is_deleted = 0 AND c.deleted_at IS NULL AND (c.expires_at IS NULL OR c.expires_at > :now))
-       OR (:is_deleted = 1 AND c.deleted_at IS NOT NULL));
+  AND ((:is_deleted = 0 AND c.deleted_at IS NULL) OR (:is_deleted = 1 AND c.deleted_at IS NOT NULL))
+  AND (c.expires_at IS NULL OR c.expires_at > :now);
 
 -- name: chat_insert!
 INSERT INTO chats

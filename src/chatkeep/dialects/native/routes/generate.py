@@ -12,10 +12,11 @@ from chatkeep.dialects.native.routes.chats import ChatPath, Key
 from chatkeep.domain.errors import ProviderFailed
 from chatkeep.domain.ids import ChatId, ModelId
 from chatkeep.domain.message import NewMessage
+from chatkeep.domain.text import check_text
 from chatkeep.models.port import TextDelta
 from chatkeep.runtime.runner import LiveRun
 from chatkeep.services import runs
-from chatkeep.services.context import Answer
+from chatkeep.services.context import Answer, Context
 from chatkeep.services.runs import Outcome, Wish
 from chatkeep.web import sse
 from chatkeep.web.answers import JsonAnswer, write
@@ -42,7 +43,7 @@ async def generate(
     when you go away. With `stream`, events `run`, `delta`, `reasoning` and at last `done` or `error`.
     """
     house.runner.check_open()
-    said = [] if body.message is None else [NewMessage("user", body.message, author_id=ctx.principal.id)]
+    said = _said(ctx, body.message)
     wish = Wish(
         model_id=None if body.model_id is None else ModelId(body.model_id),
         max_tokens=body.max_tokens,
@@ -57,6 +58,13 @@ async def generate(
     if outcome.error is not None:
         return errors.write_error(ProviderFailed(outcome.error), request.method)
     return JsonAnswer(_out(outcome))
+
+
+def _said(ctx: Context, message: str | None) -> list[NewMessage]:
+    if message is None:
+        return []
+    check_text("message", message, bytes_max=ctx.system.limits.message_bytes_max)
+    return [NewMessage("user", message, author_id=ctx.principal.id)]
 
 
 async def _events(live: LiveRun) -> AsyncIterator[bytes]:
