@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -12,7 +14,7 @@ import structlog
 from chatkeep.config import Settings
 from chatkeep.dialects import cuadra, lexicon, native, openwebui, synthflow
 from chatkeep.domain.chat import Dialect
-from chatkeep.domain.errors import ChatkeepError
+from chatkeep.domain.errors import ChatkeepError, StoreRefused
 from chatkeep.domain.ids import Clock, Entropy
 from chatkeep.domain.limits import Limits
 from chatkeep.edge.app import Edge
@@ -35,6 +37,7 @@ from chatkeep.web.rendered import RenderedCache
 log = structlog.get_logger(__name__)
 DATABASE = "chatkeep.db"
 SECRETS = "secrets"
+LOCK = "server.lock"
 RUNS_SHARE = 0.6
 """Of the drain's time: whoever waits for an answer still gets its end before connections are closed."""
 
@@ -55,6 +58,21 @@ class Server:
     edge: Edge
     drain: Drain
     limits: Limits
+
+
+def claim_data_folder(settings: Settings) -> None:
+    """Be the one server of this data folder until the process ends. Raises `StoreRefused` when another one is.
+
+    Commands may work on the folder at the same time; two servers would each declare the other's answers dead.
+    """
+    data = settings.data.expanduser()
+    data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    descriptor = os.open(data / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise StoreRefused(f"Another chatkeep serves {data} already.") from None
 
 
 def make_system(settings: Settings, *, clock: Clock | None = None, entropy: Entropy | None = None) -> System:

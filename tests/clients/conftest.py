@@ -17,7 +17,7 @@ from tests.world import FakeClock, World, open_world
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """A server with an echoing model. Tests with it belong into the xdist group "served": it is one a worker."""
+    """A server with an echoing model; one for each process that runs tests."""
     folder = tmp_path_factory.mktemp("served")
     with upstream() as base_url:
         settings = {

@@ -32,7 +32,7 @@ class Elsewhere:
 
 @dataclass(frozen=True)
 class Move:
-    """How a field moves. `seen`: its values in order, where a type stands for any value of it; or what is true of them."""
+    """How a field moves. `seen`: its values in order, a type standing for any value of it; or what is true of them."""
 
     steps: Steps
     seen: Seen

@@ -228,7 +228,7 @@ def fields(dialect: str) -> list[str]:
 
 
 def _printed(value: Any, path: str) -> Iterator[str]:
-    """The paths in a printed object; what stands under the ids of messages, and in a customer's own bag, is no field."""
+    """The paths in a printed object; the ids of messages, and what a customer keeps in its own bag, are no fields."""
     if path == "config.metadata" or not isinstance(value, dict):
         return
     for name, inner in value.items():

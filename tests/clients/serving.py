@@ -37,6 +37,7 @@ class Served:
     key: str
     data: Path
     welcome: str
+    client: httpx.Client
 
     @property
     def bearer(self) -> dict[str, str]:
@@ -48,8 +49,7 @@ class Served:
 
     def ask_as(self, headers: dict[str, str], method: str, path: str, **json: Any) -> Any:
         """`ask` with other headers."""
-        with httpx.Client(base_url=self.url, trust_env=False, timeout=PATIENCE_S) as client:
-            response = client.request(method, path, headers=headers, json=json or None)
+        response = self.client.request(method, path, headers=headers, json=json or None)
         assert response.is_success, f"{method} {path}: {response.status_code} {response.text}"
         return response.json() if response.content else None
 
@@ -77,9 +77,10 @@ def serving(folder: Path, **settings: str) -> Iterator[Served]:
         url, key = re.search(r"http://\S+", welcome), re.search(r"CHATKEEP_KEY=(\S+)", welcome)
         assert url is not None, log.read_text()
         assert key is not None, welcome
-        served = Served(url[0], key[1], data, welcome)
-        _await_models(served)
-        yield served
+        with httpx.Client(base_url=url[0], trust_env=False, timeout=PATIENCE_S) as client:
+            served = Served(url[0], key[1], data, welcome, client)
+            _await_models(served)
+            yield served
         process.terminate()
         assert process.wait(PATIENCE_S) == 0, log.read_text()
 
@@ -136,4 +137,4 @@ def _await_models(served: Served) -> None:
     deadline = time.monotonic() + PATIENCE_S
     while not served.native("GET", "/models")["items"]:  # they are found in the background
         assert time.monotonic() < deadline, "the server found no model"
-        time.sleep(0.02)
+        time.sleep(0.05)

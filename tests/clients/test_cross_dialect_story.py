@@ -13,8 +13,6 @@ import pytest
 
 from tests.clients.serving import PATIENCE_S, Served, environment
 
-pytestmark = pytest.mark.xdist_group("served")
-
 Turns = list[tuple[str, str]]
 QUESTIONS = (
     "What is the capital of France?",

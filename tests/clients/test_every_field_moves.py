@@ -5,10 +5,12 @@ The rows are in `moves_<dialect>`; a field of a page without a row is red, and s
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from tests.clients import moves_cuadra, moves_lexicon, moves_openwebui, moves_synthflow, schemas
-from tests.clients.moves import Elsewhere, is_as_told, value_at
+from tests.clients.moves import Elsewhere, generate, is_as_told, value_at
 from tests.world import World
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -36,12 +38,12 @@ async def test_it_moves(shared_world: World, dialect: str, name: str) -> None:
             continue
         schemas.check(dialect, step)
         values.append(value_at(step, name))
-    assert all(before != after for before, after in zip(values, values[1:], strict=False)), values
+    assert all(before != after for before, after in pairwise(values)), values
     assert is_as_told(values, row.seen), values
 
 
 async def test_what_cannot_move_yet_is_null(shared_world: World) -> None:
     chat_id = await moves_synthflow.opened(shared_world)
-    await moves_synthflow.generate(shared_world, chat_id)
+    await generate(shared_world, chat_id)
     answer = await moves_synthflow.read(shared_world, chat_id)
     assert {value_at(answer, name) for name in TABLES["synthflow"].still} == {None, "absent"}

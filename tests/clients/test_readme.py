@@ -31,8 +31,6 @@ DOCUMENTS = [
 SERVES = re.compile(r"(?:make run|\S*chatkeep serve)\b")
 SPEAKS = re.compile(r"\S*chatkeep chat\b")
 
-pytestmark = pytest.mark.xdist_group("readme")
-
 
 @pytest.fixture(scope="module")
 def offline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:

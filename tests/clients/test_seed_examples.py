@@ -24,8 +24,6 @@ from tests.clients.seeds import example
 from tests.clients.serving import PATIENCE_S, Served, environment
 from tests.flows.command_line import invoke
 
-pytestmark = pytest.mark.xdist_group("served")
-
 NEEDS = {"bash": "curl", "javascript": "node", "python": sys.executable, "ruby": "ruby", "go": "go"}
 DOORS = ("root", "prefix")
 SESSION = "fe90071d-fd73-4755-87a4-6aaa0f9bfb25"

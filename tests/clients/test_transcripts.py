@@ -1,4 +1,4 @@
-"""The manual's commands are found, and an output of another shape is told from one that only has other ids and times."""
+"""The manual's commands are found, and an output of another shape is told from one with only other ids and times."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Commands and their outputs out of the manual, and whether an output has the shape of another one.
 
-The convention: a block fenced as ```console is a shell session. A line that begins with `$ ` is a command (one that ends
-in a backslash goes on in the next line); the lines up to the next command are what it prints on standard output.
+The convention: a block fenced as ```console is a shell session. A line that begins with `$ ` is a command, and goes on
+in the next line where it ends in a backslash; the lines up to the next command are what it prints on standard output.
 Blocks of any other kind are not run.
 
 Outputs agree when nothing differs but ids, times, keys and addresses, numbers that depend on when and how the model

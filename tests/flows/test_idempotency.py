@@ -15,7 +15,7 @@ from chatkeep.domain.run import INTERRUPTED
 from chatkeep.runtime.sweeper import sweep
 from tests.flows.office import Office, events, idle
 from tests.security.surface import openapi, operations
-from tests.upstream import DONE, Raw, ScriptedUpstream, Script, finish_event, text_event
+from tests.upstream import DONE, Raw, Script, ScriptedUpstream, finish_event, text_event
 from tests.world import NATIVE, FakeClock, World, open_world
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

@@ -77,7 +77,7 @@ async def test_the_source_of_a_system_model_stays(office: Office) -> None:
         {"display_name": "x", "context_window": 1, "provider": "scripted", "model_name": "other"},
     ):
         assert (await office.refusal(403, "PUT", path, body=card))["code"] == "not_allowed"
-    source = {"provider": "scripted", "model_name": "scripted"}
+    source: dict[str, Any] = {"provider": "scripted", "model_name": "scripted"}
     renamed = await office.native("PUT", path, display_name="Ours", context_window=4096, **source)
     assert (renamed["display_name"], renamed["is_system_model"]) == ("Ours", True)
     assert (await office.refusal(403, "DELETE", path))["code"] == "not_allowed"

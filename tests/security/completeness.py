@@ -1,4 +1,4 @@
-"""Which fields of a dialect's requests can hold an id, read off its OpenAPI document, and which have no place in a row."""
+"""Which fields of requests can hold an id, read off the OpenAPI documents, and which of them no row has a place for."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from tests.security.declared import Row, Table
 from tests.security.surface import openapi
 from tests.world import World
 
-_ID = re.compile(r"(^|_)(id|ids|cursor|owner|owners|user|shared_with|parent)$|[a-z](Id|Ids)$|^cursor$|Cursor$")
+_ID = re.compile(
+    r"(^|_)(id|ids|cursor|owner|owners|user|shared_with|parent)$|[a-z](Id|Ids)$|^cursor$|Cursor$"
+)
 DEPTH_MAX = 6
 Field = tuple[str, str, str]
 
@@ -45,7 +47,9 @@ def _places(row: Row) -> set[str]:
     return {".".join(step for step in place.steps if isinstance(step, str)) for place in row.places()}
 
 
-def _names(document: dict[str, Any], schema: dict[str, Any], at: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+def _names(
+    document: dict[str, Any], schema: dict[str, Any], at: tuple[str, ...]
+) -> Iterator[tuple[str, ...]]:
     if len(at) > DEPTH_MAX:
         return
     if "$ref" in schema:

@@ -61,16 +61,22 @@ async def plant(world: World, owner: Caller, word: str) -> Estate:
     person, extra_person = await colleague(world, owner, "member"), await colleague(world, owner, "member")
     system_model = (await world.native("GET", "/models", owner))["items"][0]["id"]
     model = await world.native("POST", "/models", owner, **_model(word, system_model))
-    extra_model = await world.native("POST", "/models", owner, **_model(word, system_model), is_recommended=True)
+    extra_model = await world.native(
+        "POST", "/models", owner, **_model(word, system_model), is_recommended=True
+    )
     folder = await world.native("POST", "/folders", owner, name=f"folder {word}")
     extra_folder = await world.native("POST", "/folders", owner, name=f"second folder {word}")
     people_ids = [person.principal_id]
-    chat = await world.native("POST", "/chats", owner, **_chat(word, model["id"], folder["id"]), shared_with=people_ids)
+    chat = await world.native(
+        "POST", "/chats", owner, **_chat(word, model["id"], folder["id"]), shared_with=people_ids
+    )
     shared = await world.native(
         "POST", "/chats", owner, **_chat(word, model["id"], None), visibility="shared", shared_with=people_ids
     )
     at = f"/chats/{chat['id']}"
-    document = await world.native("POST", f"{at}/documents", owner, filename=f"{word}.txt", text=f"document {word}")
+    document = await world.native(
+        "POST", f"{at}/documents", owner, filename=f"{word}.txt", text=f"document {word}"
+    )
     share = await world.native("POST", f"{at}/share", owner)
     deleted = await world.native("POST", "/chats", owner, title=f"deleted {word}")
     await world.native("DELETE", f"/chats/{deleted['id']}", owner)
@@ -142,7 +148,10 @@ def lookalike(value: str, seed: int = 1) -> str:
     if inside is not None:
         parts = [lookalike(part, seed) if isinstance(part, str) else part for part in inside]
         return base64.urlsafe_b64encode(json.dumps(parts).encode()).decode().rstrip("=")
-    return "".join(_other(character, dice) if place > 14 or len(value) != 36 else character for place, character in enumerate(value))
+    return "".join(
+        _other(character, dice) if place > 14 or len(value) != 36 else character
+        for place, character in enumerate(value)
+    )
 
 
 def _other(character: str, dice: random.Random) -> str:
@@ -179,7 +188,11 @@ def _chat(word: str, model_id: str, folder_id: str | None) -> dict[str, Any]:
         "media_type": "image/png",
         "media_url": f"https://{word}.example/1.png",
     }
-    answer = {"role": "assistant", "content": f"answer {word}", "tool_calls": [{"id": word, "type": "function"}]}
+    answer = {
+        "role": "assistant",
+        "content": f"answer {word}",
+        "tool_calls": [{"id": word, "type": "function"}],
+    }
     return {
         "title": f"title {word}",
         "model_id": model_id,
@@ -215,8 +228,8 @@ async def _finish(world: World, owner: Caller, word: str, ids: Mapping[str, str]
             execute(f"UPDATE {table} SET {changes} WHERE {key} = ?", (organisation_id,))
         execute("UPDATE models SET created_at = 1 WHERE id = ?", (ids["extra_model"],))
         running = (organisation_id, f"run-{_digits(word)}", ids["deleted"], "-", ids["model"], "running", 1)
-        columns = "organisation_id, id, chat_id, answer_id, model_id, state, started_at"
-        execute(f"INSERT INTO runs ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?)", running)
+        names = "organisation_id, id, chat_id, answer_id, model_id, state, started_at"
+        execute(f"INSERT INTO runs ({names}) VALUES (?, ?, ?, ?, ?, ?, ?)", running)
 
     await store._writer.submit(step)
 

@@ -39,7 +39,11 @@ class Forger:
 
     def good_session(self, claims: Mapping[str, Any] | None = None, **header: Any) -> str:
         """A session token with the server's own signature, and what the caller wants changed."""
-        return token({"alg": "HS256", "typ": SESSION_TYPE, **header}, {**self.session, **(claims or {})}, self.server_hmac)
+        return token(
+            {"alg": "HS256", "typ": SESSION_TYPE, **header},
+            {**self.session, **(claims or {})},
+            self.server_hmac,
+        )
 
     def good_access(self, claims: Mapping[str, Any] | None = None, **header: Any) -> str:
         """An access token with the server's own signature, and what the caller wants changed."""
@@ -51,7 +55,9 @@ class Forger:
         session = {key: value for key, value in self.session.items() if key != name}
         access = {key: value for key, value in self.access.items() if key != name}
         return {
-            f"session without {name}": token({"alg": "HS256", "typ": SESSION_TYPE}, session, self.server_hmac),
+            f"session without {name}": token(
+                {"alg": "HS256", "typ": SESSION_TYPE}, session, self.server_hmac
+            ),
             f"access without {name}": token({"alg": "RS256", "typ": ACCESS_TYPE}, access, self.server_rsa),
         }
 
@@ -145,14 +151,22 @@ def _without_good_signature(forged: Forger) -> dict[str, str]:
 def _confused(forged: Forger) -> dict[str, str]:
     public = {"PEM": forged.public_pem, "PEM stripped": forged.public_pem.strip(), "DER": forged.public_der}
     cases = {
-        f"HS256 with the public key as {name}, {kind}": token({"alg": "HS256", "typ": kind}, claims, hmac_with(key))
+        f"HS256 with the public key as {name}, {kind}": token(
+            {"alg": "HS256", "typ": kind}, claims, hmac_with(key)
+        )
         for name, key in public.items()
         for kind, claims in ((ACCESS_TYPE, forged.access), (SESSION_TYPE, forged.session))
     }
     return cases | {
-        "session signed as access": token({"alg": "RS256", "typ": SESSION_TYPE}, forged.session, forged.server_rsa),
-        "access signed as session": token({"alg": "HS256", "typ": ACCESS_TYPE}, forged.access, forged.server_hmac),
-        "access's claims as session": token({"alg": "HS256", "typ": SESSION_TYPE}, forged.access, forged.server_hmac),
+        "session signed as access": token(
+            {"alg": "RS256", "typ": SESSION_TYPE}, forged.session, forged.server_rsa
+        ),
+        "access signed as session": token(
+            {"alg": "HS256", "typ": ACCESS_TYPE}, forged.access, forged.server_hmac
+        ),
+        "access's claims as session": token(
+            {"alg": "HS256", "typ": SESSION_TYPE}, forged.access, forged.server_hmac
+        ),
         "HS512 header": token({"alg": "HS512", "typ": SESSION_TYPE}, forged.session, forged.server_hmac),
         "PS256 header": token({"alg": "PS256", "typ": ACCESS_TYPE}, forged.access, forged.server_rsa),
         "typ JWT": forged.good_session(typ="JWT"),
@@ -178,10 +192,19 @@ def _pointing_elsewhere(forged: Forger) -> dict[str, str]:
         "zip": {"zip": "DEF"},
     }
     cases = {
-        f"stranger's {name}": token({"alg": "RS256", "typ": ACCESS_TYPE, **header}, forged.access, forged.stranger_rsa)
+        f"stranger's {name}": token(
+            {"alg": "RS256", "typ": ACCESS_TYPE, **header}, forged.access, forged.stranger_rsa
+        )
         for name, header in headers.items()
     }
-    for name in ("jwk", "jku", "x5u", "x5c", "crit", "crit unknown"):  # RFC 8725 3.10: not even from ourselves
+    for name in (
+        "jwk",
+        "jku",
+        "x5u",
+        "x5c",
+        "crit",
+        "crit unknown",
+    ):  # RFC 8725 3.10: not even from ourselves
         cases[f"our own {name}, access"] = forged.good_access(**headers[name])
         cases[f"our own {name}, session"] = forged.good_session(**headers[name])
     return cases
@@ -190,7 +213,17 @@ def _pointing_elsewhere(forged: Forger) -> dict[str, str]:
 def _lying(forged: Forger) -> dict[str, str]:
     now_s = forged.session["iat"]
     claims: dict[str, list[Any]] = {
-        "exp": [str(now_s + HOUR_S), now_s, now_s - 1, 0, -1, None, True, float(now_s + HOUR_S), [now_s + HOUR_S]],
+        "exp": [
+            str(now_s + HOUR_S),
+            now_s,
+            now_s - 1,
+            0,
+            -1,
+            None,
+            True,
+            float(now_s + HOUR_S),
+            [now_s + HOUR_S],
+        ],
         "iat": [now_s + 10 * HOUR_S, str(now_s), None, 2**62],
         "nbf": [now_s + 10 * HOUR_S, 2**62],
         "aud": ["", "somebody", [AUDIENCE], [AUDIENCE, "somebody"], None, {"a": AUDIENCE}],
@@ -224,7 +257,9 @@ def _misshapen(forged: Forger) -> dict[str, str]:
         "header a list": f"{_text(b'[]')}.{body}.{signature}",
         "payload a list": token({"alg": "HS256", "typ": SESSION_TYPE}, b"[]", forged.server_hmac),
         "payload no JSON": token({"alg": "HS256", "typ": SESSION_TYPE}, b"nonsense", forged.server_hmac),
-        "payload no UTF-8": token({"alg": "HS256", "typ": SESSION_TYPE}, b'{"sub": "\xff"}', forged.server_hmac),
+        "payload no UTF-8": token(
+            {"alg": "HS256", "typ": SESSION_TYPE}, b'{"sub": "\xff"}', forged.server_hmac
+        ),
         "payload deep": token({"alg": "HS256", "typ": SESSION_TYPE}, deep[:2_000], forged.server_hmac),
         "padding in it": f"{head}==.{body}==.{signature}==",
         "bytes beyond ASCII": f"{head}.{body}.ÿ{signature}",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import apsw
 
@@ -43,7 +43,7 @@ class Ledger:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._store: Any = world.system.store
+        self._store = cast("Any", world.system.store)
         self._reader = apsw.Connection(str(self._store._path), flags=apsw.SQLITE_OPEN_READONLY)
         self._tables = self._own_tables()
         self._columns = {name: self._columns_of(name) for name in self._tables}
@@ -61,7 +61,11 @@ class Ledger:
         digest = hashlib.sha256()
         for name, rows in self.rows_of(organisation_id).items():
             digest.update(name.encode())
-            measured = self._columns[name].index("response_time_ms") if name == "messages" else len(self._columns[name])
+            measured = (
+                self._columns[name].index("response_time_ms")
+                if name == "messages"
+                else len(self._columns[name])
+            )
             for row in rows:
                 digest.update(repr((*row[:measured], *row[measured + 1 :])).encode())
         return digest.hexdigest()
@@ -116,9 +120,13 @@ class Ledger:
     async def erase(self, organisation_id: str) -> None:
         """As if the organisation had never been."""
         keys = {name: "id" if name == ORGANISATIONS else "organisation_id" for name in self._tables}
-        await self.change(*((f"DELETE FROM {name} WHERE {key} = ?", (organisation_id,)) for name, key in keys.items()))
+        await self.change(
+            *((f"DELETE FROM {name} WHERE {key} = ?", (organisation_id,)) for name, key in keys.items())
+        )
 
-    async def clone(self, source: str, target: str, *, without: frozenset[str], words: Mapping[str, str]) -> None:
+    async def clone(
+        self, source: str, target: str, *, without: frozenset[str], words: Mapping[str, str]
+    ) -> None:
         """Give organisation `target` a copy of every row of `source`, same ids and all, with `words` exchanged."""
 
         def step() -> None:
@@ -129,7 +137,9 @@ class Ledger:
                     continue
                 connection.execute(f"DELETE FROM {name} WHERE organisation_id = ?", (target,))
                 place = self._columns[name].index("organisation_id")
-                for row in connection.execute(f"SELECT * FROM {name} WHERE organisation_id = ?", (source,)).fetchall():
+                for row in connection.execute(
+                    f"SELECT * FROM {name} WHERE organisation_id = ?", (source,)
+                ).fetchall():
                     copy = [_exchanged(value, words) for value in row]
                     copy[place] = target
                     if name == "principals":
@@ -157,13 +167,16 @@ class Ledger:
     def _own_tables(self) -> list[str]:
         found = self._reader.execute("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY rootpage")
         names = [name for (name,) in found if not name.startswith("sqlite_")]
-        return [name for name in names if name == ORGANISATIONS or "organisation_id" in self._columns_of(name)]
+        return [
+            name for name in names if name == ORGANISATIONS or "organisation_id" in self._columns_of(name)
+        ]
 
     def _columns_of(self, name: str) -> list[str]:
         return [row[1] for row in self._reader.execute(f"PRAGMA table_info({name})")]
 
     def _version(self) -> int:
-        return int(self._reader.execute("PRAGMA data_version").fetchone()[0])
+        row: Any = self._reader.execute("PRAGMA data_version").fetchone()
+        return int(row[0])
 
 
 def _exchanged(value: Any, words: Mapping[str, str]) -> Any:

@@ -1,9 +1,9 @@
 """The isolation matrix (design/trust.md T1): who asks, what must come of it, and the one core check.
 
-A owns one of everything with a secret word in it. B is a stranger with an estate of its own. Two twins own copies of A's
-rows, ids included and the word exchanged, but for a few things they lack: a query that forgets the organisation finds
-one row too many. One twin sorts before A and one after it, so that A's row comes first or last; they are never there at
-the same time. Each request starts from the same rows, clock, dice and memory.
+A owns one of everything with a secret word in it. B is a stranger with an estate of its own. Two twins own copies of
+A's rows, ids included and the word exchanged, but for a few things they lack: a query that forgets the organisation
+finds one row too many. One twin sorts before A and one after it, so that A's row comes first or last; they are never
+there at the same time. Each request starts from the same rows, clock, dice and memory.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class Matrix:
     ledger: Ledger
     a: Estate
     b: Estate
-    twins: tuple["Twin", ...]
+    twins: tuple[Twin, ...]
     secrets: Mapping[str, str]
     """The bearer credential of each column but `anonymous`; narrow keys as `A narrow key chat:read`."""
 
@@ -88,7 +88,7 @@ class Matrix:
         await self.ledger.restore((twin or self.twins[0]).organisation_id)
 
     async def ask(self, table: Table, asked: Asked, secret: str | None, **headers: str) -> httpx.Response:
-        """Send one request with a credential; ids of requests are fixed, so that answers can be compared byte by byte."""
+        """Send one request with a credential; its own id is fixed, so that answers can be compared byte by byte."""
         sent = {"x-request-id": "matrix", **headers}
         if secret is not None:
             sent |= table.manners.credential(secret)
@@ -116,7 +116,6 @@ async def open_matrix(data: Path) -> AsyncIterator[Matrix]:
         a = await plant(world, world.owner, CANARY)
         b = await plant(world, await world.organisation("Stranger"), B_WORD)
         secrets = await _columns(world, a)
-        world.server.edge._logs_requests = True
         ledger = Ledger(world)
         try:
             secrets["A owner"], secrets["B owner"] = a.owner.key, b.owner.key
@@ -158,9 +157,13 @@ async def check_column(matrix: Matrix, table: Table, row: Row, column: str) -> N
     before = matrix.ledger.digest(matrix.a.organisation_id)
     answer = await matrix.ask(table, fill(table, row, matrix.a.ids, {}), matrix.secret(column, row))
     wanted = expected(row, column, table.manners)
-    assert answer.status_code == wanted, f"{column} got {answer.status_code}, not {wanted}: {answer.text[:300]}"
+    assert answer.status_code == wanted, (
+        f"{column} got {answer.status_code}, not {wanted}: {answer.text[:300]}"
+    )
     if answer.status_code >= 400:
-        assert matrix.ledger.digest(matrix.a.organisation_id) == before, f"{column} was refused and changed rows"
+        assert matrix.ledger.digest(matrix.a.organisation_id) == before, (
+            f"{column} was refused and changed rows"
+        )
         if column in DEAD:
             check_silence(matrix, answer, frozenset(matrix.a.ids.values()))
 
@@ -173,13 +176,19 @@ async def check_foreign(matrix: Matrix, table: Table, row: Row) -> None:
         foreign = matrix.a.ids[place.slot]
         wanted = row.status_of_wrong(place, table.manners)
         first = await _as_stranger(matrix, table, row, {place: foreign})
-        assert first.status_code == wanted, f"{place.name}: {first.status_code}, not {wanted}: {first.text[:300]}"
+        assert first.status_code == wanted, (
+            f"{place.name}: {first.status_code}, not {wanted}: {first.text[:300]}"
+        )
         sent = frozenset({foreign, lookalike(foreign), UNSOUND_ID}) if row.is_fresh else frozenset()
-        _check_same(place.name, first, await _as_stranger(matrix, table, row, {place: lookalike(foreign)}), sent)
+        _check_same(
+            place.name, first, await _as_stranger(matrix, table, row, {place: lookalike(foreign)}), sent
+        )
         for text in (NO_ID, UNSOUND_ID) if place.where == "path" else (UNSOUND_ID,):
             other = await _as_stranger(matrix, table, row, {place: text})
             if place.name in row.malformed:
-                assert other.status_code == row.malformed[place.name], f"{place.name} = {text!r}: {other.text[:300]}"
+                assert other.status_code == row.malformed[place.name], (
+                    f"{place.name} = {text!r}: {other.text[:300]}"
+                )
             else:
                 _check_same(f"{place.name} = {text!r}", first, other, sent)
     every = {place: matrix.a.ids[place.slot] for place in row.places() if place.slot not in SHARED}
@@ -191,23 +200,29 @@ async def check_foreign(matrix: Matrix, table: Table, row: Row) -> None:
 
 
 async def check_twin(matrix: Matrix, table: Table, row: Row) -> None:
-    """The twins ask for their own things, which have the ids of A's: served as if A were not there, A's rows unchanged."""
+    """The twins ask for their own things, called as A's are: served as if A were not there, A's rows unchanged."""
     for twin in matrix.twins:
         asked = fill(table, row, twin.ids, {})
         for caller in (twin.owner, twin.person):
             await matrix.restore(twin)
             if row.method == "GET":
-                await matrix.ask(table, asked, matrix.a.owner.key)  # so that what is remembered of A's is at hand
+                await matrix.ask(
+                    table, asked, matrix.a.owner.key
+                )  # so that what is remembered of A's is at hand
             answer = await _as_twin(matrix, table, asked, caller.key)
             if caller is twin.owner:
                 wanted = _status_of_twin(row, table.manners)
-                assert answer.status_code == wanted, f"{answer.status_code}, not {wanted}: {answer.text[:300]}"
+                assert answer.status_code == wanted, (
+                    f"{answer.status_code}, not {wanted}: {answer.text[:300]}"
+                )
             after = matrix.ledger.digest(twin.organisation_id)
             await matrix.restore(twin)
             await matrix.ledger.erase(matrix.a.organisation_id)
             alone = await matrix.ask(table, asked, caller.key)
             _check_same("with A and without", alone, answer, frozenset())
-            assert matrix.ledger.digest(twin.organisation_id) == after, "A's rows were felt in the twin's rows"
+            assert matrix.ledger.digest(twin.organisation_id) == after, (
+                "A's rows were felt in the twin's rows"
+            )
 
 
 async def check_idempotency(matrix: Matrix, table: Table, row: Row) -> None:
@@ -260,7 +275,9 @@ async def silent_outside(matrix: Matrix) -> AsyncIterator[None]:
     assert CANARY.encode() not in (await matrix.metrics()).lower(), "A's word is in the metrics"
 
 
-async def _as_stranger(matrix: Matrix, table: Table, row: Row, instead: Mapping[Place, str]) -> httpx.Response:
+async def _as_stranger(
+    matrix: Matrix, table: Table, row: Row, instead: Mapping[Place, str]
+) -> httpx.Response:
     await matrix.restore()
     before = matrix.ledger.digest(matrix.a.organisation_id)
     asked = fill(table, row, matrix.b.ids, instead)
@@ -334,19 +351,24 @@ async def _access_token(world: World, owner: Caller) -> str:
 async def _twin(world: World, ledger: Ledger, a: Estate, organisation_id: str) -> Twin:
     new = "INSERT INTO organisations (id, name, created_at) VALUES (?, ?, 4000000000000000)"
     await ledger.change((new, (organisation_id, f"Organisation {TWIN_WORD}")))
-    own = frozenset({"credentials", "chat_people"})  # ids and secrets of credentials are unique on the whole server
+    # Ids and secrets of credentials are unique on the whole server.
+    own = frozenset({"credentials", "chat_people"})
     await ledger.clone(a.organisation_id, organisation_id, without=own, words={CANARY: TWIN_WORD})
     lacking = [
         (f"DELETE FROM {table} WHERE organisation_id = ? AND {column} = ?", (organisation_id, a.ids[slot]))
         for slot, (table, column) in TWIN_LACKS.items()
     ]
-    shorter = "UPDATE chats SET current_message_id = ?, message_count = 1, last_seq = 1 WHERE organisation_id = ? AND id = ?"
+    shorter = "UPDATE chats SET (current_message_id, message_count, last_seq) = (?, 1, 1)"
+    shorter += " WHERE organisation_id = ? AND id = ?"
     elsewhere = "UPDATE messages SET state_id = 'elsewhere' WHERE organisation_id = ? AND chat_id = ?"
     await ledger.change(
         *lacking,
         (shorter, (a.ids["shared_message"], organisation_id, a.ids["shared"])),
         (elsewhere, (organisation_id, a.ids["session"])),
-        ("UPDATE principals SET role = 'read-only' WHERE organisation_id = ? AND name = ?", (organisation_id, MACHINE)),
+        (
+            "UPDATE principals SET role = 'read-only' WHERE organisation_id = ? AND name = ?",
+            (organisation_id, MACHINE),
+        ),
     )
     owner = await _key_for(world, replace(a.owner, organisation_id=organisation_id), a.owner.principal_id)
     person = await _key_for(world, owner, a.ids["person"])

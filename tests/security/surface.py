@@ -16,7 +16,7 @@ from chatkeep.edge.doors import PREFIXES
 from chatkeep.web.dialect import Built
 from tests.world import World
 
-PREFIX_OF = {dialect: prefix for prefix, dialect in PREFIXES}
+PREFIX_OF: dict[str, str] = {dialect: prefix for prefix, dialect in PREFIXES}
 EDGE = "edge"
 
 

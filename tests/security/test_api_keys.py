@@ -21,7 +21,7 @@ import structlog
 from chatkeep.domain.errors import InvalidCredential, InvalidField, MissingScope, NotFound
 from chatkeep.domain.ids import CredentialId, OrganisationId, PrincipalId
 from chatkeep.domain.principal import ROLE_SCOPES, SCOPES
-from chatkeep.services import credentials, keys
+from chatkeep.services import credentials, keys, organisations
 from chatkeep.services.context import Context
 from chatkeep.store import statements
 from tests.contract.dialects.speaking import SPEAKERS, Speaker
@@ -73,8 +73,12 @@ async def test_a_key_is_one_word_with_its_kind_and_enough_chance(world: World) -
 
 async def test_a_typo_is_refused_without_a_query(world: World) -> None:
     key = world.owner.key
-    typos = {key[:place] + ("a" if key[place] != "a" else "b") + key[place + 1 :] for place in range(3, len(key))}
-    swapped = {key[:place] + key[place + 1] + key[place] + key[place + 2 :] for place in range(3, len(key) - 1)} - {key}
+    typos = {
+        key[:place] + ("a" if key[place] != "a" else "b") + key[place + 1 :] for place in range(3, len(key))
+    }
+    swapped = {
+        key[:place] + key[place + 1] + key[place] + key[place + 2 :] for place in range(3, len(key) - 1)
+    } - {key}
     with counting(world) as names:
         for wrong in (*typos, *swapped, key[:-1], key + "a", key.upper(), "ck_", "cks_", "ck_" + "0" * 46):
             assert await status(world, wrong) == 401, wrong
@@ -160,7 +164,11 @@ async def test_a_stolen_database_without_the_pepper_logs_nobody_in(world: World,
         async with ScriptedUpstream() as upstream, open_world(folder, world.clock, upstream) as copy:
             assert await status(copy, world.owner.key) == expected
             assert await status(copy, issued) == expected
-            body = {"grant_type": "client_credentials", "client_id": client_id, "client_secret": client_secret}
+            body = {
+                "grant_type": "client_credentials",
+                "client_id": client_id,
+                "client_secret": client_secret,
+            }
             assert (await copy.client.post("/v1/oauth2/token", json=body)).status_code == expected
     store: Any = world.system.store
     for (digest,) in store._peeker.execute("SELECT secret_hash FROM credentials").fetchall():
@@ -171,7 +179,9 @@ async def test_a_stolen_database_without_the_pepper_logs_nobody_in(world: World,
 async def test_the_servers_secrets_are_for_the_server_alone(world: World, tmp_path: Path) -> None:
     folder = tmp_path / "data"
     for path in (folder, *folder.rglob("*")):
-        assert path.stat().st_mode & 0o077 == 0 or path.parent == folder and path.suffix in (".db-wal", ".db-shm"), path
+        assert path.stat().st_mode & 0o077 == 0 or (
+            path.parent == folder and path.suffix in (".db-wal", ".db-shm")
+        ), path
     for path in (folder / "secrets").iterdir():
         assert path.stat().st_mode & 0o777 == 0o600, path
     assert "pepper" not in repr(world.system.keyring)
@@ -210,8 +220,6 @@ async def test_a_key_ends_at_its_time(world: World, speaker: Speaker) -> None:
 
 
 async def test_a_suspended_organisation_is_out_and_comes_back(world: World) -> None:
-    from chatkeep.services import organisations
-
     other = await world.organisation("Other")
     await world.suspend(other)
     assert await status(world, other.key) == 401
@@ -274,7 +282,9 @@ async def test_a_key_never_does_more_than_its_holders_role(world: World) -> None
     for role, scopes in ROLE_SCOPES.items():
         holder = await world.service(role)
         for asked in ((), SCOPES):
-            shown = await keys.create(ctx, keys.NewKey(PrincipalId(holder.principal_id), "given", scopes=asked))
+            shown = await keys.create(
+                ctx, keys.NewKey(PrincipalId(holder.principal_id), "given", scopes=asked)
+            )
             principal = await credentials.authenticate(world.system, shown.secret)
             assert principal.scopes == scopes
             assert principal.role == role
@@ -292,7 +302,9 @@ async def test_members_make_keys_for_themselves_only(world: World) -> None:
 async def test_no_key_for_somebody_of_another_house(world: World) -> None:
     stranger = await world.organisation("Stranger")
     with pytest.raises(NotFound):
-        await keys.create(await _as(world, world.owner), keys.NewKey(PrincipalId(stranger.principal_id), "theirs"))
+        await keys.create(
+            await _as(world, world.owner), keys.NewKey(PrincipalId(stranger.principal_id), "theirs")
+        )
 
 
 @pytest.mark.parametrize("expires_in_s", [0, -1, -(10**12)])
@@ -347,8 +359,14 @@ async def _use_every_kind_of_secret(world: World) -> dict[str, str]:
         headers = {"authorization": f"Bearer {secret}", "idempotency-key": "once"}
         await world.client.post(f"{NATIVE}/chats", json=text, headers=headers)
         for speaker in SPEAKERS:
-            headers = {**speaker.credential(secret), "x-request-id": secret[:64], "referer": f"http://x/?key={secret}"}
-            await world.client.get(f"{speaker.prefix}{speaker.chat(NOWHERE)}?api_key={secret}", headers=headers)
+            headers = {
+                **speaker.credential(secret),
+                "x-request-id": secret[:64],
+                "referer": f"http://x/?key={secret}",
+            }
+            await world.client.get(
+                f"{speaker.prefix}{speaker.chat(NOWHERE)}?api_key={secret}", headers=headers
+            )
             await world.client.put(f"{speaker.prefix}{speaker.chat(NOWHERE)}?token={secret}", headers=headers)
     return {
         "the owner's key": world.owner.key,

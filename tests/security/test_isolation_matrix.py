@@ -29,7 +29,9 @@ def name(table: Table, row: Row, number: int) -> str:
 
 def rows(chosen: list[tuple[Table, Row]]) -> pytest.MarkDecorator:
     """Parametrise by these rows."""
-    cases = [pytest.param(table, row, id=name(table, row, place)) for place, (table, row) in enumerate(chosen)]
+    cases = [
+        pytest.param(table, row, id=name(table, row, place)) for place, (table, row) in enumerate(chosen)
+    ]
     return pytest.mark.parametrize(("table", "row"), cases)
 
 
@@ -59,7 +61,9 @@ async def test_every_route_has_a_row_and_every_row_a_route(matrix: Matrix, table
 
 
 @pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
-async def test_every_operation_is_asked_by_everybody_and_served_to_its_owner(matrix: Matrix, table: Table) -> None:
+async def test_every_operation_is_asked_by_everybody_and_served_to_its_owner(
+    matrix: Matrix, table: Table
+) -> None:
     whole = [row for row in table.rows if not row.is_partial]
     assert {(row.method, row.path) for row in whole} == {(row.method, row.path) for row in table.rows}
     served = [row for row in whole if min(row.ok, *row.statuses.values(), 999) < 400]

@@ -127,7 +127,9 @@ async def test_every_query_without_its_organisation_turns_the_matrix_red(
 async def test_every_join_without_its_organisation_turns_the_matrix_red(
     matrix: Matrix, reaching: Reaching, query: str
 ) -> None:
-    assert await is_killed(matrix, reaching, query, JOIN), f"{query} may join across organisations and nobody notices"
+    assert await is_killed(matrix, reaching, query, JOIN), (
+        f"{query} may join across organisations and nobody notices"
+    )
 
 
 async def is_killed(

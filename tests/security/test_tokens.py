@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import base64
+import json
+
 import pytest
 
 from chatkeep.domain.ids import PrincipalId
 from chatkeep.services import credentials, people, tokens
 from tests.contract.dialects.speaking import CUADRA, SPEAKERS, Speaker
 from tests.security.estate import operator
-from tests.security.forging import Forger, forgeries, forger
+from tests.security.forging import Forger, forger, forgeries
 from tests.world import Caller, World
 
 NOWHERE = "0f9d7c1a-5b3e-4a2d-9c8b-7a6f5e4d3c2b"
@@ -27,7 +30,7 @@ async def forged(world: World) -> Forger:
 async def answer(world: World, speaker: Speaker, secret: str) -> tuple[int, str, str]:
     """Status, body and headers of a read with this credential."""
     headers = {**speaker.credential(secret), "x-request-id": "tokens"}
-    raw = {name: value.encode("latin-1") for name, value in headers.items()}
+    raw = {name.encode(): value.encode("latin-1") for name, value in headers.items()}
     found = await world.client.get(speaker.prefix + speaker.chat(NOWHERE), headers=raw)
     return found.status_code, found.text, repr(found.headers.multi_items())
 
@@ -38,7 +41,9 @@ async def test_no_forged_token_is_taken_and_all_get_the_same_answer(
 ) -> None:
     taken = (await answer(world, speaker, forged.good_session()))[:2]
     assert taken == (await answer(world, speaker, forged.good_access()))[:2]
-    assert taken[0] == speaker.statuses["not_found"], "the forger's good tokens are not good: the test proves nothing"
+    assert taken[0] == speaker.statuses["not_found"], (
+        "the forger's good tokens are not good: the test proves nothing"
+    )
     answers: dict[tuple[int, str, str], list[str]] = {}
     for name, secret in forgeries(forged).items():
         answers.setdefault(await answer(world, speaker, secret), []).append(name)
@@ -60,7 +65,11 @@ async def test_spent_tokens_of_our_own_get_one_answer(world: World, forged: Forg
         "a key's id as client": forged.good_access({"sub": world.owner.credential_id}),
         "another organisation's key as client": forged.good_access({"sub": other.credential_id}),
         "a person as client": forged.good_access({"sub": world.owner.principal_id}),
-        **{f"{name} as {kind}": make({"sub": sub}) for name, sub in ODD.items() for kind, make in kinds.items()},
+        **{
+            f"{name} as {kind}": make({"sub": sub})
+            for name, sub in ODD.items()
+            for kind, make in kinds.items()
+        },
     }
     answers = {name: await answer(world, speaker, secret) for name, secret in spent.items()}
     assert {found[0] for found in answers.values()} == {401}
@@ -145,8 +154,5 @@ async def _session(world: World, caller: Caller) -> str:
 
 
 def _opened(issued: str) -> tuple[dict[str, object], dict[str, object]]:
-    import base64
-    import json
-
     head, body, _ = (part + "=" * (-len(part) % 4) for part in issued.split("."))
     return json.loads(base64.urlsafe_b64decode(head)), json.loads(base64.urlsafe_b64decode(body))

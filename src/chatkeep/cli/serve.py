@@ -44,13 +44,15 @@ def _serve(settings: Settings) -> int:
     logs.configure(settings.log_level, settings.log_format)
     system = _opened(settings)
     first = asyncio.run(wiring.first_start(system))
+    untold = [_first_key(first)] if first is not None else []
     requests_log = structlog.BytesLogger(sys.stderr.buffer).msg if settings.log_requests else None
     server = wiring.make_server(settings, system, requests_log=requests_log)
 
     def on_ready(url: str) -> None:
-        typer.echo(_welcome(url, first, has_model=bool(system.providers)))
+        typer.echo(_welcome(url, untold, has_model=bool(system.providers)))
+        untold.clear()
 
-    return run_server(
+    code = run_server(
         server.edge,
         host=settings.host,
         port=settings.port,
@@ -58,6 +60,9 @@ def _serve(settings: Settings) -> int:
         drain=server.drain,
         on_ready=on_ready,
     )
+    for lines in untold:  # It never listened, but the key was made, and nobody can be told later.
+        typer.echo("\n".join(lines))
+    return code
 
 
 def _opened(settings: Settings) -> System:
@@ -65,6 +70,7 @@ def _opened(settings: Settings) -> System:
     from chatkeep.domain.errors import ChatkeepError
 
     try:
+        wiring.claim_data_folder(settings)
         return wiring.make_system(settings)
     except ChatkeepError as refusal:
         fail(f"cannot start: {refusal}")
@@ -72,15 +78,18 @@ def _opened(settings: Settings) -> System:
         fail(f"cannot start: {settings.data}: {(error.strerror or str(error)).lower()}.")
 
 
-def _welcome(url: str, first: NewOrganisation | None, *, has_model: bool) -> str:
+def _first_key(first: NewOrganisation) -> list[str]:
+    said = "This is the owner's key. It is shown this once and stored nowhere:"
+    return [said, "", f"  export CHATKEEP_KEY={first.key}"]
+
+
+def _welcome(url: str, untold: list[list[str]], *, has_model: bool) -> str:
     lines = [f"chatkeep is ready at {url}  (docs: {url}/chatkeep/v1/docs)"]
-    if first is not None:
+    for key in untold:
         chat = f"{shlex.quote(program())} chat" + ("" if url == USUAL_URL else f" --url {url}")
         lines += [
             "",
-            "This is the owner's key. It is shown this once and stored nowhere:",
-            "",
-            f"  export CHATKEEP_KEY={first.key}",
+            *key,
             "",
             "Try:",
             "",

@@ -68,22 +68,22 @@ class Edge:
         else:
             await send({"type": "websocket.close", "code": 1008, "reason": "no such door"})
 
-    async def answer(self, scope: Scope, receive: Receive, send: Send) -> str:
-        """Let whoever lives at the URL answer; the door's name, for log and metrics."""
+    async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let whoever lives at the URL answer, and note the door's name for log and metrics before that."""
         path: str = scope["path"]
         own = self._own.get(path)
         if own is not None:
             allowed = scope["method"] in ("GET", "HEAD")
             response = own() if allowed else _plain(405, "Method Not Allowed", {"allow": "GET, HEAD"})
             await response(scope, receive, send)
-            return "edge"
+            return
         door = choose(path, scope["headers"])
         if door is None:
             await _plain(404, "Nothing lives here. See / for what does.")(scope, receive, send)
-            return "edge"
+            return
         name, prefix = door
+        scope["state"]["door"] = name
         await self._dialect(name, prefix, scope, guarded(receive, scope, self._house.system.limits), send)
-        return name
 
     async def _dialect(self, name: Dialect, prefix: str, scope: Scope, receive: Receive, send: Send) -> None:
         built = self._dialects[name]
@@ -97,8 +97,9 @@ class Edge:
         response = await built.hot.run(answer, Request(scope, receive, send))
         await response(scope, receive, send)
 
-    def report(self, scope: Scope, door: str, status: int, seconds: float) -> None:
+    def report(self, scope: Scope, status: int, seconds: float) -> None:
         """Count and log one answered request: never texts, never query strings, never credentials."""
+        door: str = scope["state"]["door"]
         method = scope["method"] if scope["method"] in METHODS else "OTHER"
         self.metrics.observe(door, method, status, seconds)
         if self._requests_log is not None:
@@ -157,13 +158,12 @@ class _Exchange:
         self._send = send
         self._status = 0
         self._request_id = edge.new_request_id(scope)
-        scope.setdefault("state", {})["request_id"] = self._request_id
+        scope.setdefault("state", {}).update(request_id=self._request_id, door="edge")
 
     async def run(self, receive: Receive) -> None:
         started = time.perf_counter()
-        door = "edge"
         try:
-            door = await self._edge.answer(self._scope, receive, self.send)
+            await self._edge.answer(self._scope, receive, self.send)
         except (
             Exception
         ):  # the last resort: whatever it was, the client gets a sentence and the log the traceback
@@ -171,7 +171,7 @@ class _Exchange:
             if self._status == 0:
                 await _plain(500, "Internal Server Error")(self._scope, receive, self.send)
         finally:
-            self._edge.report(self._scope, door, self._status or 499, time.perf_counter() - started)
+            self._edge.report(self._scope, self._status or 499, time.perf_counter() - started)
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":

@@ -8,16 +8,14 @@ from typing import TypeAlias
 
 from chatkeep.domain.chat import Chat, ChatAccess, ChatChanges, ChatFilter, ChatThread, NewChat, Unset
 from chatkeep.domain.errors import AlreadyExists, InvalidField, NotFound, VersionMismatch
-from chatkeep.domain.ids import ChatId, FolderId, MessageId, ModelId, PrincipalId, is_id
-from chatkeep.domain.json import JsonObject
+from chatkeep.domain.ids import ChatId, MessageId, PrincipalId
 from chatkeep.domain.message import NewMessage
 from chatkeep.domain.page import Page, read_cursor, write_cursor
-from chatkeep.domain.text import US, check_text, tag_id
-from chatkeep.services import access, appending, models as model_verbs, people
+from chatkeep.domain.text import US
+from chatkeep.services import access, appending, chat_rules, people
 from chatkeep.services.context import Context
-from chatkeep.store import chats, folders, messages, models, principals
+from chatkeep.store import chats, messages, principals
 from chatkeep.store.driver import Transaction
-from chatkeep.store.rows import json_bytes
 
 Versions: TypeAlias = frozenset[tuple[int, int]]
 """What a change may be made to: when the chat was made and its version, as an id may come again."""
@@ -61,13 +59,13 @@ def check_new(
 ) -> None:
     """What can be said about a new chat without looking into the store. Raises `InvalidField`, `MissingScope`."""
     ctx.principal.require(scope)
-    _check_texts(ctx, new.title, new.system_prompt, new.metadata)
+    chat_rules.check_texts(ctx, new.title, new.system_prompt, new.metadata)
     appending.check_said(ctx, said)
     if new.origin == "connector" and ctx.principal.kind != "service":
         raise InvalidField("origin", "only a service may create chats as a connector")
     if new.ttl_s is not None and not 1 <= new.ttl_s <= TTL_S_MAX:
         raise InvalidField("ttl_s", f"must be 1 to {TTL_S_MAX} seconds")
-    if new.id is not None and not _is_segment(new.id):
+    if new.id is not None and not chat_rules.is_segment(new.id):
         raise InvalidField("id", "must be 1 to 128 letters, digits or any of ._:@+=- and not be . or ..")
 
 
@@ -230,15 +228,10 @@ async def restore(ctx: Context, chat_id: ChatId) -> Chat:
     return await ctx.write(body)
 
 
-def _is_segment(text: str) -> bool:
-    """Whether an id can stand in a URL's path: one with a slash, or dots alone, would never be found again."""
-    return is_id(text) and "/" not in text and text not in (".", "..")
-
-
 def _check_changes(ctx: Context, chat_id: ChatId, changes: ChatChanges) -> None:
     ctx.principal.require("chat:write")
     access.check_id(chat_id)
-    _check_texts(ctx, changes.title, changes.system_prompt, changes.metadata)
+    chat_rules.check_texts(ctx, changes.title, changes.system_prompt, changes.metadata)
 
 
 async def _update_in(
@@ -270,7 +263,7 @@ async def _new_chat(tx: Transaction, ctx: Context, new: NewChat) -> Chat:
     owner = await principals.get(tx, owner_id)
     assert owner is not None, "an owner is the caller or was found by the dialect"
     if new.folder_id is not None:
-        await _check_folder(tx, new.folder_id, owner_id)
+        await chat_rules.check_folder(tx, new.folder_id, owner_id)
     return Chat(
         organisation_id=ctx.principal.organisation_id,
         id=new.id or ChatId(ctx.system.entropy.uuid7()),
@@ -278,7 +271,7 @@ async def _new_chat(tx: Transaction, ctx: Context, new: NewChat) -> Chat:
         owner_name=owner.name,
         owner_external_id=owner.external_id,
         dialect=new.dialect,
-        model_id=await _model(tx, ctx, new.model_id),
+        model_id=await chat_rules.model(tx, ctx, new.model_id),
         agent_id=new.agent_id,
         title=new.title,
         system_prompt=new.system_prompt,
@@ -308,8 +301,8 @@ async def _new_chat(tx: Transaction, ctx: Context, new: NewChat) -> Chat:
         created_at=now,
         updated_at=now,
         version=1,
-        tags=_tags(ctx, new.tags),
-        shared_with=await _people(tx, ctx, new.shared_with),
+        tags=chat_rules.tags(ctx, new.tags),
+        shared_with=await chat_rules.people(tx, ctx, new.shared_with),
     )
 
 
@@ -329,14 +322,14 @@ async def _changed(tx: Transaction, ctx: Context, chat: Chat, changes: ChatChang
     }
     after = replace(chat, **plain)
     if not isinstance(changes.model_id, Unset):
-        after = replace(after, model_id=await _model(tx, ctx, changes.model_id))
+        after = replace(after, model_id=await chat_rules.model(tx, ctx, changes.model_id))
     if not isinstance(changes.tags, Unset):
-        after = replace(after, tags=_tags(ctx, changes.tags))
+        after = replace(after, tags=chat_rules.tags(ctx, changes.tags))
     if not isinstance(changes.shared_with, Unset):
-        after = replace(after, shared_with=await _people(tx, ctx, changes.shared_with))
+        after = replace(after, shared_with=await chat_rules.people(tx, ctx, changes.shared_with))
     if not isinstance(changes.folder_id, Unset):
         if changes.folder_id is not None:
-            await _check_folder(tx, changes.folder_id, chat.owner_id)
+            await chat_rules.check_folder(tx, changes.folder_id, chat.owner_id)
         after = replace(after, folder_id=changes.folder_id)
     if not isinstance(changes.current_message_id, Unset):
         turn = await messages.turn_number(tx, chat.id, changes.current_message_id)
@@ -347,52 +340,3 @@ async def _changed(tx: Transaction, ctx: Context, chat: Chat, changes: ChatChang
             moved_to = changes.current_message_id
             after = replace(after, current_message_id=moved_to, message_count=turn, is_branched=True)
     return after
-
-
-async def _model(tx: Transaction, ctx: Context, model_id: ModelId | None) -> ModelId | None:
-    if model_id is None:
-        model = await model_verbs.default(tx, ctx.system)
-        return None if model is None else model.id
-    if not is_id(model_id) or await models.get(tx, model_id) is None:
-        raise InvalidField("model_id", "no such model")
-    return model_id
-
-
-async def _check_folder(tx: Transaction, folder_id: FolderId, owner_id: PrincipalId | None) -> None:
-    folder = await folders.get(tx, folder_id) if is_id(folder_id) else None
-    if folder is None or folder.owner_id != owner_id:
-        raise InvalidField("folder_id", "no such folder")
-
-
-async def _people(tx: Transaction, ctx: Context, people: tuple[PrincipalId, ...]) -> tuple[PrincipalId, ...]:
-    unique = tuple(dict.fromkeys(people))
-    if len(unique) > ctx.system.limits.shared_with_max:
-        raise InvalidField("shared_with", f"at most {ctx.system.limits.shared_with_max} people")
-    for principal_id in unique:
-        if not is_id(principal_id) or await principals.get(tx, principal_id) is None:
-            raise InvalidField("shared_with", "no such person in this organisation")
-    return unique
-
-
-def _tags(ctx: Context, names: tuple[str, ...]) -> tuple[str, ...]:
-    if len(names) > ctx.system.limits.tags_max:
-        raise InvalidField("tags", f"at most {ctx.system.limits.tags_max} tags")
-    unique: dict[str, str] = {}
-    for name in names:
-        check_text("tags", name, characters_max=ctx.system.limits.name_characters_max)
-        if not name.strip() or tag_id(name) == "none":
-            raise InvalidField("tags", "a tag needs a name other than 'none'")
-        unique.setdefault(tag_id(name), name.strip())
-    return tuple(unique.values())
-
-
-def _check_texts(
-    ctx: Context, title: str | None | Unset, prompt: str | None | Unset, metadata: JsonObject | None | Unset
-) -> None:
-    limits = ctx.system.limits
-    if isinstance(title, str):
-        check_text("title", title, characters_max=limits.title_characters_max)
-    if isinstance(prompt, str):
-        check_text("system_prompt", prompt, bytes_max=limits.system_prompt_bytes_max)
-    if isinstance(metadata, dict) and json_bytes(metadata) > limits.metadata_bytes_max:
-        raise InvalidField("metadata", f"must have at most {limits.metadata_bytes_max} bytes as JSON")

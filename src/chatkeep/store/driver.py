@@ -55,7 +55,7 @@ class Store(Protocol):
         ...
 
     async def peek(self, organisation_id: OrganisationId | None, body: Body[T]) -> T:
-        """Run `body` at once on the event loop's own reader."""
+        """Run `body` on one snapshot, at once, on the event loop's own reader."""
         ...
 
     async def recall(self, organisation_id: OrganisationId | None, key: Hashable, body: Body[T]) -> T:

@@ -113,11 +113,9 @@ class SqliteStore:
         return await loop.run_in_executor(self._readers, self._read, organisation_id, body)
 
     async def peek(self, organisation_id: OrganisationId | None, body: Body[T]) -> T:
-        """Run `body` at once on the event loop's own connection."""
+        """Run `body` at once on the event loop's own connection, in one snapshot."""
         self._check_open()
-        with translated():
-            result: T = drive(body(SqliteTransaction(self._peeker, self._sql, organisation_id)))
-            return result
+        return self._snapshot(self._peeker, organisation_id, body)
 
     async def recall(self, organisation_id: OrganisationId | None, key: Hashable, body: Body[T]) -> T:
         """`peek`, unless this key was peeked before and no process has committed since."""
@@ -157,6 +155,11 @@ class SqliteStore:
         if connection is None:
             connection = self._reader_connections.connection = connect(self._path, read_only=True)
             self._opened.append(connection)
+        return self._snapshot(connection, organisation_id, body)
+
+    def _snapshot(
+        self, connection: apsw.Connection, organisation_id: OrganisationId | None, body: Body[T]
+    ) -> T:
         with translated():
             connection.execute("BEGIN")
             try:

@@ -167,15 +167,20 @@ class Checkpointer:
         """Fold everything, empty the log, close the connection. May block."""
         self._stop.set()
         self._thread.join()
-        self._connection.set_busy_timeout(0)  # Another process may be reading or writing: it shall not wait for us.
+        self._connection.set_busy_timeout(
+            0
+        )  # Another process may be reading or writing: it shall not wait for us.
         self._checkpoint("TRUNCATE")
         self._connection.close()
 
     def _work(self) -> None:
         while not self._stop.wait(CHECKPOINT_INTERVAL_S):
             if self._wal.exists() and self._wal.stat().st_size >= CHECKPOINT_WAL_BYTES:
-                self._checkpoint("PASSIVE")  # nearly all of it, while writing goes on
-                self._checkpoint("RESTART")  # else the log of a writer that never rests would grow for ever
+                self._fold()
+
+    def _fold(self) -> None:
+        self._checkpoint("PASSIVE")  # nearly all of it, while writing goes on
+        self._checkpoint("RESTART")  # else the log of a writer that never rests would grow for ever
 
     def _checkpoint(self, mode: str) -> None:
         try:

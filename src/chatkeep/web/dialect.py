@@ -33,6 +33,7 @@ from chatkeep.web.json import StrictRoute
 ErrorWriter = Callable[[ChatkeepError, str], Response]
 PlainErrorWriter = Callable[[int, str, str], Response]
 FIRST_ERROR = 400
+INTERNAL_ERROR = 500
 HotAnswer = Callable[[House, Context, Request], Awaitable[Response]]
 
 
@@ -187,6 +188,11 @@ def _answer_errors(app: FastAPI, manner: Manner, routes: Sequence[APIRoute]) -> 
         assert isinstance(error, Replay)
         return write_replay(error, manner)
 
+    async def bug(request: Request, _: Exception) -> Response:
+        # FastAPI raises the error again after this, and the edge logs it.
+        return manner.write_plain(INTERNAL_ERROR, "Internal Server Error", request.method)
+
+    app.add_exception_handler(Exception, bug)
     app.add_exception_handler(ChatkeepError, domain_error)
     app.add_exception_handler(RequestValidationError, validation_error)
     app.add_exception_handler(HTTPException, http_error)

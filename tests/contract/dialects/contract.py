@@ -1,7 +1,8 @@
 """What every dialect promises, whatever its vendor's shapes: subclass it, name the speaker, and nothing else.
 
-The two cross laws (what was written here reads back here, and reads in every other dialect), conditional reading, errors
-in the dialect's own shape for everything a client can do wrong, and one answer for all ids that are not the caller's.
+The two cross laws (what was written here reads back here, and reads in every other dialect), conditional reading,
+errors in the dialect's own shape for everything a client can do wrong, and one answer for all ids that are not the
+caller's.
 """
 
 from __future__ import annotations
@@ -55,14 +56,23 @@ class DialectContract:
         assert await self.speaker.path(world, world.owner, chat_id) == said
 
     @pytest.mark.parametrize("reader", SPEAKERS, ids=lambda speaker: speaker.name)
-    async def test_what_was_written_here_reads_the_same_elsewhere(self, world: World, reader: Speaker) -> None:
+    async def test_what_was_written_here_reads_the_same_elsewhere(
+        self, world: World, reader: Speaker
+    ) -> None:
         chat_id, said = await self.speaker.make(world, world.owner)
         assert await reader.path(world, world.owner, chat_id) == said
 
     async def test_an_imported_chat_with_all_roles_keeps_its_spoken_path_here(self, world: World) -> None:
-        said = [("system", "Be brief."), ("user", "Hi"), ("assistant", "Hello"), ("tool", "42"), ("assistant", "42!")]
+        said = [
+            ("system", "Be brief."),
+            ("user", "Hi"),
+            ("assistant", "Hello"),
+            ("tool", "42"),
+            ("assistant", "42!"),
+        ]
         messages = [
-            {"role": role, "content": text, **({"tool_call_id": "c1"} if role == "tool" else {})} for role, text in said
+            {"role": role, "content": text, **({"tool_call_id": "c1"} if role == "tool" else {})}
+            for role, text in said
         ]
         made = await world.native("POST", "/chats", messages=messages)
         path = await self.speaker.path(world, world.owner, made["id"])
@@ -78,11 +88,13 @@ class DialectContract:
         assert first.status_code == 200
         etag = first.headers["etag"]
         for header in (etag, f"W/{etag}", f'"other", {etag}', "*"):
-            again = await self.get(world, chat_id, **{"if-none-match": header})
+            again = await self.get(world, chat_id, world.owner, **{"if-none-match": header})
             assert (again.status_code, again.content) == (304, b""), header
             assert again.headers["etag"] == etag
-        await world.native("POST", f"/chats/{chat_id}/messages", messages=[{"role": "user", "content": "more"}])
-        changed = await self.get(world, chat_id, **{"if-none-match": etag})
+        await world.native(
+            "POST", f"/chats/{chat_id}/messages", messages=[{"role": "user", "content": "more"}]
+        )
+        changed = await self.get(world, chat_id, world.owner, **{"if-none-match": etag})
         assert changed.status_code == 200
         assert changed.headers["etag"] != etag
         assert (await self.get(world, chat_id)).content == changed.content != first.content
@@ -137,7 +149,9 @@ class DialectContract:
                 allowed = {name.strip() for name in answer.headers.get("allow", "").split(",")}
                 assert answer.status_code == 405, f"{method} {path}: {answer.status_code} {answer.text}"
                 self.speaker.check_error(answer)
-                assert methods <= allowed, f"{method} {path}: Allow is {sorted(allowed)}, not {sorted(methods)}"
+                assert methods <= allowed, (
+                    f"{method} {path}: Allow is {sorted(allowed)}, not {sorted(methods)}"
+                )
 
     # --- who asks -----------------------------------------------------------------------------------------------
 
@@ -174,7 +188,9 @@ class DialectContract:
             for address in addresses:
                 path = self.speaker.chat(quote(address, safe=""))
                 answer = await self.ask(world, method, path + suffix, world.owner)
-                answers.setdefault(repr((answer.content, answer.headers.multi_items())), []).append(address[:40])
+                answers.setdefault(repr((answer.content, answer.headers.multi_items())), []).append(
+                    address[:40]
+                )
                 if method == "GET":
                     assert answer.status_code == self.speaker.statuses["not_found"], (address, answer.text)
                 self.speaker.check_error(answer)
@@ -188,7 +204,12 @@ class DialectContract:
         await world.native("DELETE", f"/chats/{deleted['id']}")
         expired = await world.native("POST", "/chats", title="expired", ttl_s=60)
         world.clock.advance(61)
-        return {"unknown": UNKNOWN, "foreign": foreign["id"], "deleted": deleted["id"], "expired": expired["id"]}
+        return {
+            "unknown": UNKNOWN,
+            "foreign": foreign["id"],
+            "deleted": deleted["id"],
+            "expired": expired["id"],
+        }
 
     def by_id(self, world: World) -> list[tuple[str, str]]:
         """Methods and what follows the chat's path, of the operations on one chat that need no body."""
@@ -217,7 +238,9 @@ class DialectContract:
             self.speaker.check_error(answer)
             assert ledger.everything() == before, f"{hostile.name} was refused and changed rows"
 
-    async def test_text_that_cannot_be_kept_is_refused_wherever_it_stands(self, world: World, ledger: Ledger) -> None:
+    async def test_text_that_cannot_be_kept_is_refused_wherever_it_stands(
+        self, world: World, ledger: Ledger
+    ) -> None:
         await self.ask_raw(world, json.dumps(self.speaker.body("fine")).encode())
         before = ledger.everything()
         for name, text in texts():
@@ -229,23 +252,37 @@ class DialectContract:
 
     # --- asking -----------------------------------------------------------------------------------------------------
 
-    async def get(self, world: World, chat_id: str, caller: Caller | None = None, **headers: str) -> httpx.Response:
+    async def get(
+        self, world: World, chat_id: str, caller: Caller | None = None, **headers: str
+    ) -> httpx.Response:
         """GET one chat."""
         return await self.ask(world, "GET", self.speaker.chat(chat_id), caller or world.owner, **headers)
 
-    async def ask(self, world: World, method: str, path: str, caller: Caller, **headers: str) -> httpx.Response:
+    async def ask(
+        self, world: World, method: str, path: str, caller: Caller, **headers: str
+    ) -> httpx.Response:
         """One request as somebody."""
         return await self.ask_with(world, method, path, caller.key, **headers)
 
-    async def ask_with(self, world: World, method: str, path: str, secret: str, **headers: str) -> httpx.Response:
+    async def ask_with(
+        self, world: World, method: str, path: str, secret: str, **headers: str
+    ) -> httpx.Response:
         """One request with a credential; the request's id is fixed, so that answers can be compared."""
         sent = {**self.speaker.credential(secret), "x-request-id": "contract", **headers}
         return await world.client.request(method, self.speaker.prefix + path, headers=sent)
 
-    async def ask_raw(self, world: World, content: bytes, headers: dict[str, str] | None = None) -> httpx.Response:
+    async def ask_raw(
+        self, world: World, content: bytes, headers: dict[str, str] | None = None
+    ) -> httpx.Response:
         """POST these bytes to where chats are made."""
-        sent = {**self.speaker.credential(world.owner.key), "content-type": "application/json", **(headers or {})}
-        return await world.client.post(self.speaker.prefix + self.speaker.chats, content=content, headers=sent)
+        sent = {
+            **self.speaker.credential(world.owner.key),
+            "content-type": "application/json",
+            **(headers or {}),
+        }
+        return await world.client.post(
+            self.speaker.prefix + self.speaker.chats, content=content, headers=sent
+        )
 
 
 async def _dead_keys(world: World) -> dict[str, str]:
@@ -282,4 +319,3 @@ def _sample(kind: type[ChatkeepError]) -> ChatkeepError:
 
 def _as_sent(response: Any) -> httpx.Response:
     return httpx.Response(response.status_code, headers=dict(response.headers), content=bytes(response.body))
-

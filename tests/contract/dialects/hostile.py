@@ -55,7 +55,9 @@ def bodies(valid: Any) -> list[Hostile]:
         Hostile("XML", b"<a/>", 415, content_type="application/xml"),
         Hostile("compressed", raw, 415, headers={"content-encoding": "gzip"}),
         Hostile("many values", b'{"a": [' + b"{}," * 30_000 + b"{}]}", "malformed"),
-        Hostile("many keys", json.dumps({f"key{place}": place for place in range(1_001)}).encode(), "malformed"),
+        Hostile(
+            "many keys", json.dumps({f"key{place}": place for place in range(1_001)}).encode(), "malformed"
+        ),
         Hostile("a long string", opened + b'"text": "' + b"a" * 300_000 + b'"}', "malformed"),
         Hostile("many digits", opened + b'"number": ' + b"1" * 5_000 + b"}", "malformed"),
     ]

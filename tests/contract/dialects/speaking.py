@@ -5,9 +5,10 @@ Used by the dialect contract, which lets each of them read what each other wrote
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 from uuid import UUID
 
 import httpx
@@ -16,40 +17,41 @@ from tests.world import Caller, World
 
 Said = list[tuple[str, str]]
 SESSION = "3f0a1b6c-0d9e-4c55-8a37-5b1f0c2d4e6f"
-QUESTION, REPLY = "Where do the swallows go? — südwärts 🐦", "You said: Where do the swallows go? — südwärts 🐦"
-
-
-class Speaker(Protocol):
-    """A client of one dialect."""
-
-    name: str
-    prefix: str
-    chats: str
-    """Where chats are made, and what names in the body hold a person's text."""
-    statuses: Mapping[str, int]
-
-    def credential(self, secret: str) -> dict[str, str]: ...
-
-    def chat(self, chat_id: str) -> str: ...
-
-    def body(self, text: str) -> Any: ...
-
-    async def make(self, world: World, caller: Caller) -> tuple[str, Said]: ...
-
-    async def path(self, world: World, caller: Caller, chat_id: str) -> Said: ...
-
-    def check_error(self, answer: httpx.Response) -> None: ...
+QUESTION, REPLY = (
+    "Where do the swallows go? — südwärts 🐦",
+    "You said: Where do the swallows go? — südwärts 🐦",
+)
 
 
 @dataclass(frozen=True)
-class _Client:
-    """What all clients share: asking as somebody, and insisting on success."""
+class Speaker(ABC):
+    """A client of one dialect. `chats` is where chats are made; `statuses` are those of `check_error`'s answers."""
 
     name: str
     prefix: str
     chats: str
     credential: Callable[[str], dict[str, str]]
     statuses: Mapping[str, int] = field(default_factory=dict)
+
+    @abstractmethod
+    def chat(self, chat_id: str) -> str:
+        """The path of one chat."""
+
+    @abstractmethod
+    def body(self, text: str) -> Any:
+        """What is posted to `chats`, with this text wherever a text may stand."""
+
+    @abstractmethod
+    async def make(self, world: World, caller: Caller) -> tuple[str, Said]:
+        """A chat with something said in it, and what that is."""
+
+    @abstractmethod
+    async def path(self, world: World, caller: Caller, chat_id: str) -> Said:
+        """Roles and texts of the chat's current path."""
+
+    @abstractmethod
+    def check_error(self, answer: httpx.Response) -> None:
+        """Assert that an answer is an error in the dialect's shape."""
 
     async def ask(self, world: World, caller: Caller, method: str, path: str, json: Any = None) -> Any:
         """The JSON of one request that must succeed."""
@@ -63,7 +65,7 @@ def _bearer(secret: str) -> dict[str, str]:
     return {"authorization": f"Bearer {secret}"}
 
 
-class Native(_Client):
+class Native(Speaker):
     """chatkeep's own API."""
 
     def chat(self, chat_id: str) -> str:
@@ -95,7 +97,7 @@ class Native(_Client):
 PROBLEM = ("type", "title", "status", "detail")
 
 
-class Cuadra(_Client):
+class Cuadra(Speaker):
     """Cuadra AI: messages are said and answered in one call."""
 
     def chat(self, chat_id: str) -> str:
@@ -105,10 +107,17 @@ class Cuadra(_Client):
         return {"systemPrompt": text, "messages": [{"role": "user", "content": text}]}
 
     async def make(self, world: World, caller: Caller) -> tuple[str, Said]:
-        first = await self.ask(world, caller, "POST", self.chats, {"messages": [{"role": "user", "content": QUESTION}]})
+        first = await self.ask(
+            world, caller, "POST", self.chats, {"messages": [{"role": "user", "content": QUESTION}]}
+        )
         more = {"chatId": first["id"], "messages": [{"role": "user", "content": "All of them?"}]}
         await self.ask(world, caller, "POST", self.chats, more)
-        said = [("user", QUESTION), ("assistant", REPLY), ("user", "All of them?"), ("assistant", "You said: All of them?")]
+        said = [
+            ("user", QUESTION),
+            ("assistant", REPLY),
+            ("user", "All of them?"),
+            ("assistant", "You said: All of them?"),
+        ]
         return first["id"], said
 
     async def path(self, world: World, caller: Caller, chat_id: str) -> Said:
@@ -125,19 +134,28 @@ class Cuadra(_Client):
         assert isinstance(problem["detail"], str)
 
 
-class OpenWebui(_Client):
+class OpenWebui(Speaker):
     """Open WebUI: the whole chat is posted, a tree of messages in it."""
 
     def chat(self, chat_id: str) -> str:
         return f"/api/v1/chats/{chat_id}"
 
     def body(self, text: str) -> Any:
-        message = {"id": "m1", "parentId": None, "childrenIds": [], "role": "user", "content": text, "timestamp": 1}
+        message: dict[str, Any] = {
+            "id": "m1",
+            "parentId": None,
+            "childrenIds": [],
+            "role": "user",
+            "content": text,
+            "timestamp": 1,
+        }
         return {"chat": {"title": text, "history": {"messages": {"m1": message}, "currentId": "m1"}}}
 
     async def make(self, world: World, caller: Caller) -> tuple[str, Said]:
         said = [("user", QUESTION), ("assistant", "South."), ("user", "All of them?"), ("assistant", "Most.")]
-        tree: dict[str, Any] = {"side": self._node("side", "m1", [], "assistant", "Not on the current branch.", 9)}
+        tree: dict[str, Any] = {
+            "side": self._node("side", "m1", [], "assistant", "Not on the current branch.", 9)
+        }
         for place, (role, text) in enumerate(said, 1):
             children = [f"m{place + 1}"] if place < len(said) else []
             parent = f"m{place - 1}" if place > 1 else None
@@ -167,12 +185,21 @@ class OpenWebui(_Client):
         else:
             assert isinstance(detail, str)
 
-    def _node(self, key: str, parent: str | None, children: list[str], role: str, text: str, at: int) -> dict[str, Any]:
-        node = {"id": key, "parentId": parent, "childrenIds": children, "role": role, "content": text, "timestamp": at}
+    def _node(
+        self, key: str, parent: str | None, children: list[str], role: str, text: str, at: int
+    ) -> dict[str, Any]:
+        node = {
+            "id": key,
+            "parentId": parent,
+            "childrenIds": children,
+            "role": role,
+            "content": text,
+            "timestamp": at,
+        }
         return node if role == "user" else {**node, "model": "scripted", "done": True}
 
 
-class Lexicon(_Client):
+class Lexicon(Speaker):
     """Lexicon Labs: chats are made without messages; what is said goes over the WebSocket, here by the native API."""
 
     def chat(self, chat_id: str) -> str:
@@ -199,7 +226,7 @@ class Lexicon(_Client):
         assert isinstance(answer.json()["message"], str)
 
 
-class Synthflow(_Client):
+class Synthflow(Speaker):
     """Synthflow: a session with an agent under a UUID of the client's own; the agent greets and answers."""
 
     def chat(self, chat_id: str) -> str:
@@ -228,10 +255,18 @@ class Synthflow(_Client):
 
 
 # `not_found` is that of GET; `invalid` that of a field; `malformed` that of a body that is not strict JSON.
-NATIVE = Native("native", "/chatkeep/v1", "/chats", _bearer, {"not_found": 404, "invalid": 422, "malformed": 400})
-CUADRA = Cuadra("cuadra", "/cuadra", "/v1/chats", _bearer, {"not_found": 404, "invalid": 422, "malformed": 400})
+NATIVE = Native(
+    "native", "/chatkeep/v1", "/chats", _bearer, {"not_found": 404, "invalid": 422, "malformed": 400}
+)
+CUADRA = Cuadra(
+    "cuadra", "/cuadra", "/v1/chats", _bearer, {"not_found": 404, "invalid": 422, "malformed": 400}
+)
 OPENWEBUI = OpenWebui(
-    "openwebui", "/openwebui", "/api/v1/chats/new", _bearer, {"not_found": 401, "invalid": 422, "malformed": 422}
+    "openwebui",
+    "/openwebui",
+    "/api/v1/chats/new",
+    _bearer,
+    {"not_found": 401, "invalid": 422, "malformed": 422},
 )
 LEXICON = Lexicon(
     "lexicon",
@@ -241,6 +276,10 @@ LEXICON = Lexicon(
     {"not_found": 404, "invalid": 400, "malformed": 400},
 )
 SYNTHFLOW = Synthflow(
-    "synthflow", "/synthflow", f"/v2/chat/{SESSION}", _bearer, {"not_found": 404, "invalid": 400, "malformed": 400}
+    "synthflow",
+    "/synthflow",
+    f"/v2/chat/{SESSION}",
+    _bearer,
+    {"not_found": 404, "invalid": 400, "malformed": 400},
 )
 SPEAKERS: tuple[Speaker, ...] = (NATIVE, CUADRA, OPENWEBUI, LEXICON, SYNTHFLOW)

@@ -8,7 +8,5 @@ from tests.security.surface import EDGE
 TABLE = Table(
     EDGE,
     Manners(lambda secret: {"authorization": f"Bearer {secret}"}),
-    tuple(
-        Row(method="GET", path=path, is_public=True) for path in ("/", "/health", "/ready", "/metrics")
-    ),
+    tuple(Row(method="GET", path=path, is_public=True) for path in ("/", "/health", "/ready", "/metrics")),
 )

@@ -56,15 +56,34 @@ ROWS = (
             "shared_with": ["@person"],
             "messages": [{**SAID, "id": "m-1"}, {**SAID, "id": "m-2", "parent_id": "m-1"}],
         },
-        opaque=frozenset({"messages.id", "messages.tool_call_id"}),  # the client's own, unique in its new chat only
+        opaque=frozenset(
+            {"messages.id", "messages.tool_call_id"}
+        ),  # the client's own, unique in its new chat only
         scope=WRITE,
         reach="personal",
         ok=201,
         statuses={"A admin": 422, "A m2m token": 422, "A member": 422},
         is_partial=True,
     ),
-    Row(method="POST", path="/chats", body={"id": "@chat"}, scope=WRITE, ok=409, wrong={"body.id": 201}, malformed={"body.id": 201}, is_fresh=True, is_partial=True),
-    Row(method="POST", path="/chats", body={"messages": [{**SAID, "parent_id": "@message"}]}, scope=WRITE, ok=422, is_partial=True),
+    Row(
+        method="POST",
+        path="/chats",
+        body={"id": "@chat"},
+        scope=WRITE,
+        ok=409,
+        wrong={"body.id": 201},
+        malformed={"body.id": 201},
+        is_fresh=True,
+        is_partial=True,
+    ),
+    Row(
+        method="POST",
+        path="/chats",
+        body={"messages": [{**SAID, "parent_id": "@message"}]},
+        scope=WRITE,
+        ok=422,
+        is_partial=True,
+    ),
     Row(method="GET", path="/chats", scope=READ),
     Row(method="GET", path="/chats", query={"owner": "any", "deleted": "true"}, scope=READ, is_partial=True),
     Row(
@@ -84,7 +103,14 @@ ROWS = (
         is_partial=True,
     ),
     Row(method="GET", path=CHAT, scope=READ, reach="managed"),
-    Row(method="GET", path=CHAT, query={"expand": ["messages", "model"]}, scope=READ, reach="managed", is_partial=True),
+    Row(
+        method="GET",
+        path=CHAT,
+        query={"expand": ["messages", "model"]},
+        scope=READ,
+        reach="managed",
+        is_partial=True,
+    ),
     Row(method="PATCH", path=CHAT, body={"title": "changed"}, scope=WRITE, reach="managed"),
     Row(
         method="PATCH",
@@ -129,7 +155,14 @@ ROWS = (
         is_partial=True,
     ),
     # messages
-    Row(method="POST", path=CHAT + "/messages", body={"messages": [SAID]}, scope=WRITE, reach="managed", ok=201),
+    Row(
+        method="POST",
+        path=CHAT + "/messages",
+        body={"messages": [SAID]},
+        scope=WRITE,
+        reach="managed",
+        ok=201,
+    ),
     Row(
         method="POST",
         path=CHAT + "/messages",
@@ -152,8 +185,17 @@ ROWS = (
         is_fresh=True,
         is_partial=True,
     ),
-    Row(method="GET", path=CHAT + "/messages", scope=READ, reach="managed", opaque=frozenset({"cursor"})),  # a number
-    Row(method="GET", path=CHAT + "/messages", query={"branch": "all", "order": "desc"}, scope=READ, reach="managed", is_partial=True),
+    Row(
+        method="GET", path=CHAT + "/messages", scope=READ, reach="managed", opaque=frozenset({"cursor"})
+    ),  # a number
+    Row(
+        method="GET",
+        path=CHAT + "/messages",
+        query={"branch": "all", "order": "desc"},
+        scope=READ,
+        reach="managed",
+        is_partial=True,
+    ),
     Row(method="POST", path=CHAT + "/generate", body={"message": "hello"}, scope=INVOKE, reach="managed"),
     Row(
         method="POST",
@@ -181,7 +223,14 @@ ROWS = (
     Row(method="DELETE", path="/folders/{folder_id}", scope=WRITE, reach="personal", ok=204),
     # documents
     Row(method="GET", path=CHAT + "/documents", scope=READ, reach="managed"),
-    Row(method="POST", path=CHAT + "/documents", body={"filename": "a.txt", "text": "b"}, scope=WRITE, reach="managed", ok=201),
+    Row(
+        method="POST",
+        path=CHAT + "/documents",
+        body={"filename": "a.txt", "text": "b"},
+        scope=WRITE,
+        reach="managed",
+        ok=201,
+    ),
     Row(method="GET", path=CHAT + "/documents/{document_id}", scope=READ, reach="managed"),
     Row(method="DELETE", path=CHAT + "/documents/{document_id}", scope=WRITE, reach="managed", ok=204),
     # shares

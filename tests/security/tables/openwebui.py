@@ -14,8 +14,22 @@ NOBODY_SIGNED_IN = {"A session token": 200}
 
 
 def _whole(model: str) -> dict[str, Any]:
-    question = {"id": "q", "parentId": None, "childrenIds": ["a"], "role": "user", "content": "hello", "timestamp": 1}
-    answer = {"id": "a", "parentId": "q", "childrenIds": [], "role": "assistant", "content": "hi", "model": model}
+    question = {
+        "id": "q",
+        "parentId": None,
+        "childrenIds": ["a"],
+        "role": "user",
+        "content": "hello",
+        "timestamp": 1,
+    }
+    answer = {
+        "id": "a",
+        "parentId": "q",
+        "childrenIds": [],
+        "role": "assistant",
+        "content": "hi",
+        "model": model,
+    }
     history = {"messages": {"q": question, "a": {**answer, "timestamp": 2}}, "currentId": "a"}
     return {"title": "new", "models": [model], "history": history}
 
@@ -39,10 +53,7 @@ ROWS = (
         has_twins=False,  # an address is unique on the whole server
         wrong={"body.email": 400},
     ),
-    *(
-        Row(method="GET", path=path, ok=403, statuses=NOBODY_SIGNED_IN)
-        for path in (AUTHS, f"{AUTHS}/")
-    ),
+    *(Row(method="GET", path=path, ok=403, statuses=NOBODY_SIGNED_IN) for path in (AUTHS, f"{AUTHS}/")),
     Row(method="POST", path=f"{AUTHS}/signout", is_public=True),
     *(Row(method="POST", path=path, body={"chat": _whole("scripted")}, scope=WRITE) for path in NEW),
     Row(

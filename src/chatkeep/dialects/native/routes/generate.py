@@ -9,7 +9,7 @@ from fastapi import Request, Response
 from chatkeep.dialects.native import errors, translate, wire
 from chatkeep.dialects.native.manner import Caller
 from chatkeep.dialects.native.routes.chats import ChatPath, Key
-from chatkeep.domain.errors import ProviderFailed
+from chatkeep.domain.errors import ChatkeepError, NotFound, ProviderFailed
 from chatkeep.domain.ids import ChatId, ModelId
 from chatkeep.domain.message import NewMessage
 from chatkeep.domain.text import check_text
@@ -19,11 +19,12 @@ from chatkeep.services import runs
 from chatkeep.services.context import Answer, Context
 from chatkeep.services.runs import Outcome, Wish
 from chatkeep.web import sse
-from chatkeep.web.answers import JsonAnswer, write
+from chatkeep.web.answers import JsonAnswer
 from chatkeep.web.dialect import TheHouse, make_router
 from chatkeep.web.idempotency import claimed
 
 router = make_router()
+OK = 200
 
 
 @router.post(
@@ -54,10 +55,7 @@ async def generate(
     live = house.runner.begin(await runs.start(claim, ChatId(chat_id), said, wish, settle=settle))
     if body.stream:
         return sse.stream(_events(live), heartbeat_s=ctx.system.limits.sse_heartbeat_s)
-    outcome = await live.outcome()
-    if outcome.error is not None:
-        return errors.write_error(ProviderFailed(outcome.error), request.method)
-    return JsonAnswer(_out(outcome))
+    return _respond(await live.outcome())
 
 
 def _said(ctx: Context, message: str | None) -> list[NewMessage]:
@@ -72,31 +70,45 @@ async def _events(live: LiveRun) -> AsyncIterator[bytes]:
     yield sse.data({"run_id": run.id, "chat_id": run.chat_id, "question_id": run.question_id}, event="run")
     async for piece in live.pieces():
         yield sse.data({"text": piece.text}, event="delta" if isinstance(piece, TextDelta) else "reasoning")
-    yield _last(await live.outcome())
+    try:
+        outcome = await live.outcome()
+    except ChatkeepError as failure:  # its end could not be written; who listens is told so all the same
+        outcome = Outcome(run, None, None, str(failure))
+    yield _last(outcome)
 
 
 def _last(outcome: Outcome) -> bytes:
-    return sse.data(_out(outcome), event="done" if outcome.error is None else "error")
+    return sse.data(_out(outcome), event="done" if _refusal(outcome) is None else "error")
+
+
+def _refusal(outcome: Outcome) -> ChatkeepError | None:
+    if outcome.error is not None:
+        return ProviderFailed(outcome.error)
+    # Without text and without error the chat was deleted for good while the model spoke.
+    return NotFound("Chat") if outcome.message is None else None
+
+
+def _respond(outcome: Outcome) -> Response:
+    refusal = _refusal(outcome)
+    return JsonAnswer(_out(outcome)) if refusal is None else errors.write_error(refusal, "POST")
 
 
 def _settle(outcome: Outcome) -> Answer:
-    if outcome.error is None:
-        return 200, write(_out(outcome))
-    problem = errors.write_error(ProviderFailed(outcome.error), "POST")
-    return problem.status_code, bytes(problem.body)
+    response = _respond(outcome)
+    return response.status_code, bytes(response.body)
 
 
 def _settle_events(outcome: Outcome) -> Answer:
-    return 200, _last(outcome)
+    return OK, _last(outcome)
 
 
 def _out(outcome: Outcome) -> wire.GenerateOut:
-    run = outcome.run
+    run, refusal = outcome.run, _refusal(outcome)
     return {
         "run_id": run.id,
         "chat_id": run.chat_id,
         "question_id": run.question_id,
         "message": None if outcome.message is None else translate.message(outcome.message),
         "usage": translate.usage(outcome.usage),
-        "error": outcome.error,
+        "error": None if refusal is None else str(refusal),
     }
