@@ -19,7 +19,8 @@ import pytest
 
 from chatkeep.domain.run import INTERRUPTED
 from tests.crash.ledger import Append, Ledger, examine
-from tests.crash.process import ServerProcess
+from tests.crash.nursery import Wanted
+from tests.crash.process import Nursery, ServerProcess
 from tests.upstream import Script, ScriptedUpstream
 
 CLIENTS, CHATS, APPENDS = 16, 8, 1_000
@@ -34,6 +35,7 @@ class Folder:
 
     data: Path
     upstream: ScriptedUpstream
+    nursery: Nursery
     key: str = ""
     chats: list[str] = field(default_factory=list)
     ledger: Ledger = field(default_factory=Ledger)
@@ -43,8 +45,10 @@ class Folder:
     def database(self) -> Path:
         return self.data / "chatkeep.db"
 
-    async def serve(self, **how: bool) -> ServerProcess:
-        server = ServerProcess(self.data, self.upstream.base_url, **how)
+    async def serve(self, *, is_fresh: bool = False, folds_often: bool = False) -> ServerProcess:
+        log = str(self.data.with_name("server.log"))
+        wanted = Wanted(str(self.data), log, self.upstream.base_url, folds_often)
+        server = ServerProcess(wanted, None if is_fresh else self.nursery)
         await server.start()
         self.key = server.key or self.key
         return server
@@ -106,8 +110,9 @@ class Client:
 
 @pytest.fixture
 async def folder(tmp_path: Path) -> AsyncIterator[Folder]:
-    async with ScriptedUpstream() as upstream:
-        yield Folder(tmp_path / "data", upstream)
+    with Nursery() as nursery:
+        async with ScriptedUpstream() as upstream:
+            yield Folder(tmp_path / "data", upstream, nursery)
 
 
 async def test_twenty_kills(folder: Folder) -> None:
@@ -136,7 +141,7 @@ async def kill_again_and_again(folder: Folder, *, seed: int, rounds: int, is_fre
         async with Client(server, folder.key) as client:
             await settle(folder, client)
         assert examine(folder.database, folder.ledger) == [], name
-    server.kill()
+    await server.kill()
     assert len(folder.ledger.answered) > rounds * 100
 
 
@@ -183,7 +188,7 @@ async def one_round(folder: Folder, server: ServerProcess, random: Random, name:
         workers = [asyncio.create_task(work(client)) for _ in range(CLIENTS)]
         await asyncio.wait_for(is_time.wait(), 60)
         await asyncio.sleep(dies_late_s)
-        await asyncio.to_thread(server.kill)
+        await server.kill()
         await asyncio.gather(listening, *workers)
 
 

@@ -85,7 +85,9 @@ class Office(World):
     def context(self, caller: Caller | None = None) -> Context:
         """What a service is given for somebody who may do everything."""
         who = caller or self.owner
-        principal = organisations.operator(self._operator(who).principal.organisation_id, PrincipalId(who.principal_id))
+        principal = organisations.operator(
+            self._operator(who).principal.organisation_id, PrincipalId(who.principal_id)
+        )
         return Context(self.system, principal)
 
 

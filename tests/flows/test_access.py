@@ -145,11 +145,19 @@ SCOPES: list[tuple[str, tuple[str, ...], str, str, Any]] = [
     ("chat:write", ("chat:read", "chat:invoke"), "POST", "/folders", {"name": "x"}),
     ("chat:invoke", ("chat:read", "chat:write"), "POST", "/chats/{id}/generate", {"message": "x"}),
     ("models:read", ("chat:read",), "GET", "/models", None),
-    ("models:write", ("models:read", "org:admin"), "POST", "/models", {"display_name": "x", "context_window": 1}),
+    (
+        "models:write",
+        ("models:read", "org:admin"),
+        "POST",
+        "/models",
+        {"display_name": "x", "context_window": 1},
+    ),
 ]
 
 
-@pytest.mark.parametrize(("scope", "granted", "method", "path", "body"), SCOPES, ids=lambda value: str(value)[:24])
+@pytest.mark.parametrize(
+    ("scope", "granted", "method", "path", "body"), SCOPES, ids=lambda value: str(value)[:24]
+)
 async def test_a_key_does_what_it_was_made_for(
     office: Office, scope: str, granted: tuple[str, ...], method: str, path: str, body: Any
 ) -> None:
@@ -174,7 +182,9 @@ async def test_who_is_nobody_gets_401_everywhere(office: Office) -> None:
     await office.revoke(revoked)
     office.clock.advance(61)
     broken = office.owner.key[:-1] + ("a" if office.owner.key[-1] != "a" else "b")
-    wrong = [{"authorization": value} for value in (f"Bearer {broken}", "Bearer ck_x", "Bearer", "Basic eDp5", "")]
+    wrong = [
+        {"authorization": value} for value in (f"Bearer {broken}", "Bearer ck_x", "Bearer", "Basic eDp5", "")
+    ]
     answers = set()
     for method, path in [*reads(chat["id"]), ("GET", "/me"), ("GET", "/models"), ("POST", "/chats")]:
         nobody = await office.client.request(method, "/chatkeep/v1" + path)

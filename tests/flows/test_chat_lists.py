@@ -201,6 +201,9 @@ async def test_a_query_that_is_none_is_refused(office: Office, query: str, field
     assert (await office.refusal(422, "GET", f"/chats?{query}"))["field"] == field
 
 
-@pytest.mark.parametrize("cursor", ["", "x", "W10", "WzFd", "WyJhIiwgImIiXQ", "WzFlOTksICJhIl0", "WzEsICJhIGIiXQ", "%00", "%F0%9F%99%82"])
+@pytest.mark.parametrize(
+    "cursor",
+    ["", "x", "W10", "WzFd", "WyJhIiwgImIiXQ", "WzFlOTksICJhIl0", "WzEsICJhIGIiXQ", "%00", "%F0%9F%99%82"],
+)
 async def test_a_cursor_that_is_none_is_refused(office: Office, cursor: str) -> None:
     assert (await office.refusal(422, "GET", f"/chats?cursor={cursor}"))["code"] == "bad_cursor"

@@ -150,7 +150,15 @@ async def test_null_clears_only_what_may_be_empty(office: Office) -> None:
         "PATCH", f"/chats/{chat['id']}", title=None, system_prompt=None, metadata=None, folder_id=None
     )
     assert {cleared[name] for name in ("title", "system_prompt", "metadata", "folder_id")} == {None}
-    for name in ("visibility", "shared_with", "tags", "pinned", "archived", "session_state", "current_message_id"):
+    for name in (
+        "visibility",
+        "shared_with",
+        "tags",
+        "pinned",
+        "archived",
+        "session_state",
+        "current_message_id",
+    ):
         problem = await office.refusal(422, "PATCH", f"/chats/{chat['id']}", body={name: None})
         assert problem["field"] == name
 
@@ -168,7 +176,9 @@ async def test_a_title_is_made_from_the_first_user_message_once(office: Office) 
     assert chat["title"].startswith("first line word")
     assert len(chat["title"]) <= 60
     assert chat["title"].endswith("…")
-    named = await office.native("POST", "/chats", title="Mine", messages=[{"role": "user", "content": "Hello"}])
+    named = await office.native(
+        "POST", "/chats", title="Mine", messages=[{"role": "user", "content": "Hello"}]
+    )
     assert named["title"] == "Mine"
 
 
@@ -276,7 +286,9 @@ async def test_what_http_itself_refuses_is_a_problem_too(office: Office) -> None
     assert set(response.headers["allow"].split(", ")) >= {"POST"}
     assert (await office.refusal(400, "POST", "/chats", body=b"{"))["code"] == "malformed_json"
     text = {"content-type": "text/plain"}
-    assert (await office.refusal(415, "POST", "/chats", body=b"{}", headers=text))["code"] == "unsupported_media_type"
+    assert (await office.refusal(415, "POST", "/chats", body=b"{}", headers=text))[
+        "code"
+    ] == "unsupported_media_type"
     assert (await office.refusal(413, "POST", "/chats", body=b" " * 1_048_577))["code"] == "body_too_large"
 
 

@@ -11,7 +11,6 @@ import httpx
 import pytest
 
 from tests.flows.cuadra_client import (
-    TIMES_AND_NAMES,
     Headers,
     ask,
     check_problem,
@@ -64,24 +63,6 @@ MESSAGE_FIELDS = [
     "toolCalls",
     "files",
 ]
-SEED_MODEL: dict[str, Any] = {
-    "contextWindow": 128000,
-    "createdAt": "2025-09-08T06:33:19Z",
-    "creditMultiplier": 2,
-    "description": "Advanced language model for complex tasks",
-    "displayName": "large-model Omni",
-    "enabled": True,
-    "id": "550e8400-e29b-41d4-a716-446655440000",
-    "isRecommended": True,
-    "isSystemModel": False,
-    "lifecycleState": "active",
-    "maxTokensPerRequest": 4096,
-    "metadata": {},
-    "modelName": "large-modelo",
-    "provider": "provider-a",
-    "supportsStreaming": True,
-    "updatedAt": "2025-09-08T06:33:19Z",
-}
 
 
 async def test_an_empty_list(world: World) -> None:
@@ -243,24 +224,6 @@ async def test_the_model_is_expanded_and_looked_up_afresh(world: World) -> None:
     assert (gone["model"], gone["modelId"]) == (None, model_id)
 
 
-async def test_the_model_of_the_seed_comes_back_to_the_letter(world: World) -> None:
-    snake = {re.sub(r"([A-Z])", r"_\1", name).lower(): value for name, value in SEED_MODEL.items()}
-    given: dict[str, Any] = {
-        name: snake[name]
-        for name in snake
-        if name not in ("id", "created_at", "updated_at", "is_system_model")
-    }
-    stored = await world.native("POST", "/models", **given)
-    chat = await world.native("POST", "/chats", model_id=stored["id"])
-    shown = await get(world, world.owner.bearer, f"/v1/chats/{chat['id']}?{EXPANDED}")
-    model = shown["model"]
-    assert model.keys() == SEED_MODEL.keys()
-    kept = [name for name in SEED_MODEL if name not in TIMES_AND_NAMES]
-    assert {name: model[name] for name in kept} == {name: SEED_MODEL[name] for name in kept}
-    assert isinstance(model["creditMultiplier"], int)
-    assert await get(world, world.owner.bearer, f"/v1/models/{stored['id']}") == model
-
-
 async def test_the_catalogue_pages(world: World) -> None:
     for number in range(3):
         await world.native(
@@ -411,6 +374,23 @@ async def test_visibility_and_sharing(world: World) -> None:
     check_problem(refused, 403, "Forbidden", "You may read this chat but not change it.")
     refused = await post(world, second.bearer, chatId=path.rpartition("/")[2])
     check_problem(refused, 403, "Forbidden", "You may read this chat but not change it.")
+
+
+async def test_only_an_administrator_reads_a_deleted_chat_and_only_when_asked(world: World) -> None:
+    member, stranger = await world.person(), await world.organisation()
+    chat_id = (await ask(world, member.bearer))["id"]
+    path = f"/v1/chats/{chat_id}?includeDeleted=true"
+    assert (await get(world, world.owner.bearer, path))["deletedAt"] is None
+    await world.client.delete(f"/v1/chats/{chat_id}", headers=member.bearer)
+    found = await get(world, world.owner.bearer, path)
+    assert (found["deletedBy"], len(found["messages"])) == (member.principal_id, 2)
+    detail = "Missing required scope: org:admin"
+    check_problem(await world.client.get(path, headers=member.bearer), 403, "Forbidden", detail)
+    check_problem(await world.client.get(path, headers=stranger.bearer), 404, "Not Found", "Chat not found.")
+    response = await world.client.get(
+        f"/v1/chats/{chat_id}?includeDeleted=perhaps", headers=world.owner.bearer
+    )
+    assert response.status_code == 422
 
 
 async def test_a_deleted_chat_is_gone_for_everybody(world: World) -> None:

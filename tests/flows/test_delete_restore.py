@@ -27,7 +27,9 @@ async def test_who_deleted_it_and_when(office: Office) -> None:
 
 
 async def test_it_comes_back_as_it_was(office: Office) -> None:
-    chat = await office.chat("Hi", "Hello", tags=["a"], metadata={"a": 1}, pinned=True, visibility="organization")
+    chat = await office.chat(
+        "Hi", "Hello", tags=["a"], metadata={"a": 1}, pinned=True, visibility="organization"
+    )
     path = f"/chats/{chat['id']}"
     document = await office.native("POST", path + "/documents", filename="a", text="b")
     before = await office.read(chat["id"])
@@ -65,7 +67,9 @@ async def test_meanwhile_it_is_not_found_by_any_verb(office: Office) -> None:
     ]
     for caller in (office.owner, await office.person("admin")):
         for method, tail, body in verbs:
-            assert (await office.refusal(404, method, path + tail, caller, body=body))["detail"] == "Chat not found."
+            assert (await office.refusal(404, method, path + tail, caller, body=body))[
+                "detail"
+            ] == "Chat not found."
     assert office.upstream.requests == []
 
 

@@ -15,7 +15,9 @@ TEXT = "Größe: 🙂\r\n\tTabs and\u2028lines"
 
 
 async def attach(office: Office, chat: Any, filename: str = "a.txt", text: str = TEXT, **fields: Any) -> Any:
-    return await office.native("POST", f"/chats/{chat['id']}/documents", filename=filename, text=text, **fields)
+    return await office.native(
+        "POST", f"/chats/{chat['id']}/documents", filename=filename, text=text, **fields
+    )
 
 
 async def test_a_document_is_kept_byte_by_byte(office: Office) -> None:
@@ -55,7 +57,10 @@ async def test_documents_are_counted_listed_in_order_and_removed(office: Office)
 async def test_the_model_reads_all_of_them_in_order_until_they_are_removed(office: Office) -> None:
     chat = await office.chat()
     path = f"/chats/{chat['id']}"
-    first, _ = await attach(office, chat, "one", "first text"), await attach(office, chat, "two", "second text")
+    first, _ = (
+        await attach(office, chat, "one", "first text"),
+        await attach(office, chat, "two", "second text"),
+    )
     await office.native("POST", path + "/generate", message="Hi")
     head = office.upstream.requests[-1]["messages"][0]
     assert head == {"role": "system", "content": "Document one:\nfirst text\n\nDocument two:\nsecond text"}
@@ -93,7 +98,9 @@ async def test_the_size_and_the_number_are_bounded(office: Office) -> None:
     )
     for _ in range(limits.documents_per_chat_max - 1):
         await attach(office, chat, text="")
-    problem = await office.refusal(422, "POST", f"/chats/{chat['id']}/documents", body={"filename": "a", "text": ""})
+    problem = await office.refusal(
+        422, "POST", f"/chats/{chat['id']}/documents", body={"filename": "a", "text": ""}
+    )
     assert f"at most {limits.documents_per_chat_max} documents" in problem["detail"]
     assert (await office.read(chat["id"]))["documents_count"] == limits.documents_per_chat_max
 
@@ -108,7 +115,11 @@ async def test_who_reads_the_chat_reads_its_documents(office: Office) -> None:
     body = {"filename": "a", "text": "b"}
     assert (await office.refusal(403, "POST", path, member, body=body))["code"] == "not_allowed"
     assert (await office.refusal(403, "DELETE", f"{path}/{document['id']}", member))["code"] == "not_allowed"
-    for method, at in (("GET", path), ("GET", f"{path}/{document['id']}"), ("DELETE", f"{path}/{document['id']}")):
+    for method, at in (
+        ("GET", path),
+        ("GET", f"{path}/{document['id']}"),
+        ("DELETE", f"{path}/{document['id']}"),
+    ):
         await office.refusal(404, method, at, elsewhere)
     await office.native("PATCH", f"/chats/{chat['id']}", visibility="private")
     await office.refusal(404, "GET", f"{path}/{document['id']}", reader)

@@ -76,7 +76,9 @@ async def test_every_answer_has_a_request_id_and_the_security_headers(
 
 async def test_a_stream_has_them_too(office: Office) -> None:
     chat = await office.chat()
-    response = await office.ask("POST", f"/chats/{chat['id']}/generate", body={"message": "x", "stream": True})
+    response = await office.ask(
+        "POST", f"/chats/{chat['id']}/generate", body={"message": "x", "stream": True}
+    )
     assert {name: response.headers[name] for name in SECURITY} == SECURITY
     assert "x-request-id" in response.headers
 
@@ -110,7 +112,9 @@ async def test_health_and_readiness(office: Office) -> None:
     assert (await office.client.head("/health")).status_code == 200
 
 
-@pytest.mark.parametrize("path", ["/nowhere", "/v1", "/v3/x", "/chatkeep", "/chatkeep/v1x", "/apis/x", "/%00", "//"])
+@pytest.mark.parametrize(
+    "path", ["/nowhere", "/v1", "/v3/x", "/chatkeep", "/chatkeep/v1x", "/apis/x", "/%00", "//"]
+)
 async def test_where_no_door_is_there_is_a_plain_404(office: Office, path: str) -> None:
     response = await office.client.get(f"http://chatkeep.test{path}")
     assert response.status_code == 404
@@ -183,7 +187,13 @@ async def test_no_label_holds_what_came_from_outside(office: Office) -> None:
     assert SECRET not in text.lower()
     for word in (chat["id"], office.owner.key, office.owner.organisation_id, office.owner.principal_id):
         assert word not in text
-    allowed = {"door": {*office.server.edge._dialects, "edge"}, "method": None, "status": None, "le": None, "version": None}
+    allowed = {
+        "door": {*office.server.edge._dialects, "edge"},
+        "method": None,
+        "status": None,
+        "le": None,
+        "version": None,
+    }
     for values in (await metrics(office)).values():
         for labels in values:
             for name, value in labels:
@@ -192,12 +202,18 @@ async def test_no_label_holds_what_came_from_outside(office: Office) -> None:
                 assert re.fullmatch(r"[\w.+-]+", value)
 
 
-async def test_one_line_a_request_with_all_that_helps_and_nothing_that_hurts(office: Office, lines: Any) -> None:
+async def test_one_line_a_request_with_all_that_helps_and_nothing_that_hurts(
+    office: Office, lines: Any
+) -> None:
     await office.ask(
-        "POST", f"/chats?x={SECRET}", body={"title": SECRET, "messages": [{"role": "user", "content": SECRET}]},
+        "POST",
+        f"/chats?x={SECRET}",
+        body={"title": SECRET, "messages": [{"role": "user", "content": SECRET}]},
         headers={"x-request-id": "mine"},
     )
-    await office.client.get("/nowhere", headers={"authorization": f"Bearer {SECRET}", "cookie": f"token={SECRET}"})
+    await office.client.get(
+        "/nowhere", headers={"authorization": f"Bearer {SECRET}", "cookie": f"token={SECRET}"}
+    )
     created, missed = lines
     assert created == {
         "timestamp": created["timestamp"],

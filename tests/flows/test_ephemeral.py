@@ -30,7 +30,9 @@ def rows(world: World, organisation_id: str) -> dict[str, int]:
 
 
 def _tables(connection: apsw.Connection) -> list[str]:
-    names = connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")
+    names = connection.execute(
+        "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
+    )
     return [name for (name,) in names]
 
 
@@ -162,7 +164,9 @@ async def test_one_that_ends_while_it_is_answered_takes_the_answer_with_it(offic
     assert kept(office) == before
 
 
-async def test_other_organisations_are_swept_in_the_same_round_and_keep_what_is_theirs(office: Office) -> None:
+async def test_other_organisations_are_swept_in_the_same_round_and_keep_what_is_theirs(
+    office: Office,
+) -> None:
     await clear(office)
     elsewhere = await office.organisation()
     stays = await office.native("POST", "/chats", elsewhere, title="stays")
@@ -170,7 +174,9 @@ async def test_other_organisations_are_swept_in_the_same_round_and_keep_what_is_
     await office.native("POST", "/chats", title="goes", ttl_s=60)
     office.clock.advance(61)
     assert await sweep(office.system) == 2
-    assert [chat["id"] for chat in (await office.native("GET", "/chats", elsewhere))["items"]] == [stays["id"]]
+    assert [chat["id"] for chat in (await office.native("GET", "/chats", elsewhere))["items"]] == [
+        stays["id"]
+    ]
 
 
 async def test_the_sweeper_comes_again_by_itself(office: Office) -> None:

@@ -43,7 +43,9 @@ async def test_of_twins_at_once_one_is_made(office: Office) -> None:
     assert len((await office.native("GET", "/folders"))["items"]) == 1
 
 
-@pytest.mark.parametrize("body", [{}, {"name": ""}, {"name": " "}, {"name": "x" * 201}, {"name": 5}, {"name": None}])
+@pytest.mark.parametrize(
+    "body", [{}, {"name": ""}, {"name": " "}, {"name": "x" * 201}, {"name": 5}, {"name": None}]
+)
 async def test_a_name_that_is_none_is_refused(office: Office, body: object) -> None:
     folder = await office.native("POST", "/folders", name="good")
     for method, path in (("POST", "/folders"), ("PATCH", f"/folders/{folder['id']}")):
@@ -67,7 +69,11 @@ async def test_the_chats_of_a_deleted_folder_stay(office: Office) -> None:
 async def test_folders_are_their_owners_alone(office: Office) -> None:
     folder = await office.native("POST", "/folders", name="Mine")
     chat = await office.chat(folder_id=folder["id"])
-    admin, member, elsewhere = await office.person("admin"), await office.person(), await office.organisation()
+    admin, member, elsewhere = (
+        await office.person("admin"),
+        await office.person(),
+        await office.organisation(),
+    )
     for stranger in (admin, member, elsewhere):
         assert (await office.native("GET", "/folders", stranger))["items"] == []
         await office.refusal(404, "PATCH", f"/folders/{folder['id']}", stranger, body={"name": "x"})
@@ -93,4 +99,6 @@ async def test_an_administrator_puts_a_chat_into_its_owners_folder(office: Offic
 async def test_a_reader_makes_no_folder(office: Office) -> None:
     reader = await office.person("read-only")
     assert (await office.native("GET", "/folders", reader))["items"] == []
-    assert (await office.refusal(403, "POST", "/folders", reader, body={"name": "x"}))["code"] == "missing_scope"
+    assert (await office.refusal(403, "POST", "/folders", reader, body={"name": "x"}))[
+        "code"
+    ] == "missing_scope"

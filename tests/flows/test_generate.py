@@ -46,7 +46,9 @@ async def test_an_answer_has_its_model_time_and_tokens(office: Office) -> None:
 async def test_a_stream_has_run_deltas_reasoning_and_a_last_event(office: Office) -> None:
     chat = await office.chat()
     office.upstream.play(Script(["Hel", "lo"], reasoning=["let me ", "think"]))
-    response = await office.ask("POST", f"/chats/{chat['id']}/generate", body={"message": "Hi", "stream": True})
+    response = await office.ask(
+        "POST", f"/chats/{chat['id']}/generate", body={"message": "Hi", "stream": True}
+    )
     assert response.status_code == 200
     assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
     assert response.headers["cache-control"] == "no-cache, no-transform"
@@ -86,7 +88,9 @@ async def test_a_client_that_goes_away_does_not_stop_the_answer(office: Office) 
     office.upstream.play(HELD)
     async with running(with_lifespan(office.server.edge), Limits()) as socket:
         async with (
-            httpx.AsyncClient(base_url=f"http://127.0.0.1:{socket.port}", headers=office.owner.bearer) as client,
+            httpx.AsyncClient(
+                base_url=f"http://127.0.0.1:{socket.port}", headers=office.owner.bearer
+            ) as client,
             client.stream(
                 "POST", f"{NATIVE}/chats/{chat['id']}/generate", json={"message": "Hi", "stream": True}
             ) as response,
@@ -168,7 +172,9 @@ async def test_a_failing_provider_leaves_the_chat_in_error_and_the_text_kept(
 async def test_a_failing_provider_ends_a_stream_with_an_error_event(office: Office) -> None:
     chat = await office.chat()
     office.upstream.play(Script(["Par", "tial"], failure="error_chunk"))
-    response = await office.ask("POST", f"/chats/{chat['id']}/generate", body={"message": "Hi", "stream": True})
+    response = await office.ask(
+        "POST", f"/chats/{chat['id']}/generate", body={"message": "Hi", "stream": True}
+    )
     assert response.status_code == 200
     name, value = events(response.text)[-1]
     assert name == "error"
@@ -179,7 +185,12 @@ async def test_a_failing_provider_ends_a_stream_with_an_error_event(office: Offi
 async def test_another_model_answers_and_becomes_the_chats(office: Office) -> None:
     chat = await office.chat()
     model = await office.native(
-        "POST", "/models", display_name="poet", context_window=4096, parent_model_id=chat["model_id"], system_prompt="Rhyme."
+        "POST",
+        "/models",
+        display_name="poet",
+        context_window=4096,
+        parent_model_id=chat["model_id"],
+        system_prompt="Rhyme.",
     )
     answer = await office.native("POST", f"/chats/{chat['id']}/generate", message="Hi", model_id=model["id"])
     assert answer["message"]["model_id"] == model["id"]
@@ -260,7 +271,9 @@ async def test_without_any_model_there_is_a_way_out(office: Office) -> None:
     chat = await office.chat()
     await office.native("PUT", f"/models/{model['id']}", **card, enabled=False)
     body = {"message": "x"}
-    assert (await office.refusal(422, "POST", f"/chats/{chat['id']}/generate", body=body))["field"] == "model_id"
+    assert (await office.refusal(422, "POST", f"/chats/{chat['id']}/generate", body=body))[
+        "field"
+    ] == "model_id"
     nobody = await office.chat()
     assert nobody["model_id"] is None
     problem = await office.refusal(503, "POST", f"/chats/{nobody['id']}/generate", body=body)

@@ -52,7 +52,11 @@ async def test_every_post_has_the_parameter_and_is_in_this_table(office: Office)
     paths = openapi(office, "native")["paths"]
     posts = {each.path for each in operations(office, "native") if each.method == "POST"}
     for path in posts:
-        named = {parameter["name"] for parameter in paths[path]["post"]["parameters"] if parameter["in"] == "header"}
+        named = {
+            parameter["name"]
+            for parameter in paths[path]["post"]["parameters"]
+            if parameter["in"] == "header"
+        }
         assert "Idempotency-Key" in named, f"POST {path} takes no Idempotency-Key"
     assert posts == set(BODIES)
 
@@ -82,7 +86,9 @@ def _another(body: dict[str, Any]) -> dict[str, Any]:
 
 async def _state(office: Office) -> Any:
     """All that a client can see, and how often the model was asked."""
-    lists = [await office.native("GET", path) for path in ("/chats", "/chats?deleted=true", "/models", "/folders")]
+    lists = [
+        await office.native("GET", path) for path in ("/chats", "/chats?deleted=true", "/models", "/folders")
+    ]
     messages = [await office.native("GET", f"/chats/{chat['id']}/messages") for chat in lists[0]["items"]]
     return lists, messages, len(office.upstream.requests)
 
@@ -158,9 +164,7 @@ async def test_a_key_belongs_to_one_caller_and_one_route(office: Office) -> None
 
 
 async def test_what_was_refused_is_not_remembered(office: Office) -> None:
-    await office.refusal(
-        422, "POST", "/folders", body={"name": " "}, headers={"idempotency-key": "k"}
-    )
+    await office.refusal(422, "POST", "/folders", body={"name": " "}, headers={"idempotency-key": "k"})
     made = await keyed(office, "/folders", "k", {"name": "good"})
     assert made.status_code == 201
     taken = await keyed(office, "/folders", "k2", {"name": "good"})
@@ -187,7 +191,9 @@ async def test_after_a_day_a_key_is_new_again(office: Office) -> None:
 async def test_a_key_that_is_none_is_refused(office: Office, key: str) -> None:
     headers = {"idempotency-key": key.encode()}
     response = await office.client.post(
-        f"{NATIVE}/folders", headers={**_bytes(office.owner.bearer), **headers}, json={"name": "f"}  # type: ignore[arg-type]
+        f"{NATIVE}/folders",
+        headers={**_bytes(office.owner.bearer), **headers},
+        json={"name": "f"},  # type: ignore[arg-type]
     )
     assert (response.status_code, response.json()["field"]) == (422, "Idempotency-Key")
     assert (await office.native("GET", "/folders"))["items"] == []
@@ -200,7 +206,9 @@ def _bytes(headers: dict[str, str]) -> dict[str, bytes]:
 
 async def _asked(world: World, chat_id: str) -> httpx.Response:
     headers = {**world.owner.bearer, "idempotency-key": "k"}
-    return await world.client.post(f"{NATIVE}/chats/{chat_id}/generate", headers=headers, json={"message": "Q"})
+    return await world.client.post(
+        f"{NATIVE}/chats/{chat_id}/generate", headers=headers, json={"message": "Q"}
+    )
 
 
 async def test_a_question_cut_off_by_a_crash_is_a_clear_error_and_stored_once(tmp_path: Path) -> None:

@@ -24,10 +24,17 @@ async def test_what_is_said_comes_back_field_by_field(office: Office) -> None:
         {
             "role": "assistant",
             "content": "",
-            "tool_calls": [{"id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}}],
+            "tool_calls": [
+                {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+            ],
         },
         {"role": "tool", "content": "42", "tool_call_id": "call_1"},
-        {"role": "user", "content": "see", "media_type": "image/png", "media_url": "https://example.org/a.png"},
+        {
+            "role": "user",
+            "content": "see",
+            "media_type": "image/png",
+            "media_url": "https://example.org/a.png",
+        },
         {"role": "system", "content": "Be brief."},
     ]
     written = await append(office, chat, *said)
@@ -36,13 +43,18 @@ async def test_what_is_said_comes_back_field_by_field(office: Office) -> None:
         assert message["chat_id"] == chat["id"]
         assert (message["status"], message["error"]) == ("complete", None)
     assert [message["seq"] for message in written] == [1, 2, 3, 4, 5]
-    assert [message["parent_id"] for message in written] == [None, *(message["id"] for message in written[:-1])]
+    assert [message["parent_id"] for message in written] == [
+        None,
+        *(message["id"] for message in written[:-1]),
+    ]
     author = office.owner.principal_id
     assert [message["author_id"] for message in written] == [author, None, None, author, None]
     listed = await office.native("GET", f"/chats/{chat['id']}/messages")
     assert listed == {"items": written, "next_cursor": None, "has_more": False}
     read = await office.read(chat["id"])
-    assert [{**m, "children_ids": None} for m in read["messages"]] == [{**m, "children_ids": None} for m in written]
+    assert [{**m, "children_ids": None} for m in read["messages"]] == [
+        {**m, "children_ids": None} for m in written
+    ]
 
 
 async def test_an_append_moves_the_chat(office: Office) -> None:
@@ -63,7 +75,10 @@ async def test_all_or_none_of_a_request_is_written(office: Office) -> None:
         (422, [{"role": "user", "content": "a"}, {"role": "user", "content": "x" * 100_001}]),
         (422, [{"role": "user", "content": "a"}, {"role": "user", "content": "b", "parent_id": "nope"}]),
         (409, [{"role": "user", "content": "a"}, {"role": "user", "content": "b", "id": taken}]),
-        (409, [{"role": "user", "content": "a", "id": "twin"}, {"role": "user", "content": "b", "id": "twin"}]),
+        (
+            409,
+            [{"role": "user", "content": "a", "id": "twin"}, {"role": "user", "content": "b", "id": "twin"}],
+        ),
     ]
     for status, messages in bad:
         await office.refusal(status, "POST", f"/chats/{chat['id']}/messages", body={"messages": messages})
@@ -89,7 +104,9 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("message", "field"), REFUSED, ids=lambda value: str(value)[:40])
-async def test_what_breaks_a_rule_is_refused_and_named(office: Office, message: dict[str, Any], field: str) -> None:
+async def test_what_breaks_a_rule_is_refused_and_named(
+    office: Office, message: dict[str, Any], field: str
+) -> None:
     chat = await office.chat()
     problem = await office.refusal(422, "POST", f"/chats/{chat['id']}/messages", body={"messages": [message]})
     assert (problem["code"], problem["field"]) == ("invalid_field", field)
@@ -131,7 +148,17 @@ async def test_a_cursor_of_another_list_or_of_nobody_is_refused(office: Office) 
     chats_cursor = (await office.native("GET", "/chats?limit=1"))["next_cursor"]
     own = (await office.native("GET", path))["next_cursor"]
     assert own is not None
-    for cursor in (chats_cursor, "", "garbage", own + "x", "W10", "WyIxIl0", "WzEuNV0", "W3RydWVd", "WzFlOTld"):
+    for cursor in (
+        chats_cursor,
+        "",
+        "garbage",
+        own + "x",
+        "W10",
+        "WyIxIl0",
+        "WzEuNV0",
+        "W3RydWVd",
+        "WzFlOTld",
+    ):
         problem = await office.refusal(422, "GET", f"{path}&cursor={cursor}")
         assert problem["code"] == "bad_cursor"
     assert len((await office.native("GET", f"{path}&cursor={own}"))["items"]) == 1
@@ -182,7 +209,11 @@ async def test_the_quick_way_in_is_as_strict_as_the_usual_one(office: Office) ->
     for content, status in ((b"", 400), (b"[]", 422), (b"null", 422), (good[:-1], 400), (good + b"x", 400)):
         response = await office.client.post(path, content=content, headers=office.owner.bearer)
         assert response.status_code == status, content
-    for kind, status in (("text/plain", 415), ("application/json; charset=utf-8", 201), ("application/x+json", 201)):
+    for kind, status in (
+        ("text/plain", 415),
+        ("application/json; charset=utf-8", 201),
+        ("application/x+json", 201),
+    ):
         headers = {**office.owner.bearer, "content-type": kind}
         assert (await office.client.post(path, content=good, headers=headers)).status_code == status
     assert (await office.client.post(path, content=good)).status_code == 401

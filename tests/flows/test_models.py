@@ -43,7 +43,11 @@ async def test_what_the_provider_offers_is_in_the_catalogue(office: Office) -> N
     page = await office.native("GET", "/models")
     assert (page["has_more"], page["next_cursor"]) == (False, None)
     (model,) = page["items"]
-    assert (model["provider"], model["model_name"], model["display_name"]) == ("scripted", "scripted", "scripted")
+    assert (model["provider"], model["model_name"], model["display_name"]) == (
+        "scripted",
+        "scripted",
+        "scripted",
+    )
     assert (model["is_system_model"], model["is_recommended"], model["enabled"]) == (True, True, True)
     assert model["lifecycle_state"] == "active"
     assert await office.native("GET", f"/models/{model['id']}") == model
@@ -65,8 +69,18 @@ async def test_put_gives_another_card(office: Office) -> None:
     after = await office.native("PUT", f"/models/{made['id']}", display_name="Plain", context_window=1)
     assert (after["id"], after["created_at"]) == (made["id"], made["created_at"])
     assert after["updated_at"] > made["updated_at"]
-    assert after["parent_model_id"] is after["metadata"] is after["system_prompt"] is after["end_of_life_at"] is None
-    assert (after["lifecycle_state"], after["supports_streaming"], after["is_recommended"]) == ("active", True, False)
+    assert (
+        after["parent_model_id"]
+        is after["metadata"]
+        is after["system_prompt"]
+        is after["end_of_life_at"]
+        is None
+    )
+    assert (after["lifecycle_state"], after["supports_streaming"], after["is_recommended"]) == (
+        "active",
+        True,
+        False,
+    )
 
 
 async def test_the_source_of_a_system_model_stays(office: Office) -> None:
@@ -85,10 +99,16 @@ async def test_the_source_of_a_system_model_stays(office: Office) -> None:
 
 async def test_a_deleted_model_is_gone_and_its_chats_stay(office: Office) -> None:
     parent = await system_model(office)
-    model = await office.native("POST", "/models", display_name="m", context_window=1, parent_model_id=parent["id"])
+    model = await office.native(
+        "POST", "/models", display_name="m", context_window=1, parent_model_id=parent["id"]
+    )
     chat = await office.chat("Hi", model_id=model["id"])
     await office.native("DELETE", f"/models/{model['id']}")
-    for method, body in (("GET", None), ("PUT", {"display_name": "x", "context_window": 1}), ("DELETE", None)):
+    for method, body in (
+        ("GET", None),
+        ("PUT", {"display_name": "x", "context_window": 1}),
+        ("DELETE", None),
+    ):
         await office.refusal(404, method, f"/models/{model['id']}", body=body)
     assert (await office.read(chat["id"])) == chat
     assert (await office.native("GET", f"/chats/{chat['id']}?expand=model"))["model"] is None
@@ -102,7 +122,12 @@ async def test_a_deleted_model_is_gone_and_its_chats_stay(office: Office) -> Non
 async def test_a_model_past_its_life_answers_nobody(office: Office, state: str) -> None:
     parent = await system_model(office)
     model = await office.native(
-        "POST", "/models", display_name="m", context_window=1, parent_model_id=parent["id"], lifecycle_state=state
+        "POST",
+        "/models",
+        display_name="m",
+        context_window=1,
+        parent_model_id=parent["id"],
+        lifecycle_state=state,
     )
     chat = await office.chat(model_id=model["id"])
     problem = await office.refusal(422, "POST", f"/chats/{chat['id']}/generate", body={"message": "x"})
@@ -156,10 +181,14 @@ async def test_a_time_is_kept_to_the_microsecond(office: Office, given: str, kep
 
 async def test_a_parent_has_no_parent(office: Office) -> None:
     parent = await system_model(office)
-    child = await office.native("POST", "/models", display_name="c", context_window=1, parent_model_id=parent["id"])
+    child = await office.native(
+        "POST", "/models", display_name="c", context_window=1, parent_model_id=parent["id"]
+    )
     body = {"display_name": "g", "context_window": 1, "parent_model_id": child["id"]}
     assert (await office.refusal(422, "POST", "/models", body=body))["field"] == "parent_model_id"
-    assert (await office.refusal(422, "PUT", f"/models/{child['id']}", body=body))["field"] == "parent_model_id"
+    assert (await office.refusal(422, "PUT", f"/models/{child['id']}", body=body))[
+        "field"
+    ] == "parent_model_id"
     other = await office.native("POST", "/models", display_name="o", context_window=1, provider="scripted")
     card = {"display_name": "p", "context_window": 1, "provider": "scripted", "model_name": "scripted"}
     body = {**card, "parent_model_id": other["id"]}
@@ -180,7 +209,11 @@ async def test_pages_go_through_the_whole_catalogue(office: Office) -> None:
         cursor = f"&cursor={page['next_cursor']}"
     assert len(found) == len(set(found)) == 5
     assert found == sorted(found)
-    for query, code in (("limit=0", "invalid_field"), ("cursor=x", "bad_cursor"), ("cursor=WzFd", "bad_cursor")):
+    for query, code in (
+        ("limit=0", "invalid_field"),
+        ("cursor=x", "bad_cursor"),
+        ("cursor=WzFd", "bad_cursor"),
+    ):
         assert (await office.refusal(422, "GET", f"/models?{query}"))["code"] == code
 
 
@@ -190,9 +223,18 @@ async def test_only_administrators_change_the_catalogue(office: Office) -> None:
     model = await system_model(office)
     for caller in (member, reader):
         assert (await office.native("GET", "/models", caller))["items"] == [model]
-        for method, path in (("POST", "/models"), ("PUT", f"/models/{model['id']}"), ("DELETE", f"/models/{model['id']}")):
-            problem = await office.refusal(403, method, path, caller, body=None if method == "DELETE" else body)
-            assert (problem["code"], problem["detail"]) == ("missing_scope", "Missing required scope: models:write")
+        for method, path in (
+            ("POST", "/models"),
+            ("PUT", f"/models/{model['id']}"),
+            ("DELETE", f"/models/{model['id']}"),
+        ):
+            problem = await office.refusal(
+                403, method, path, caller, body=None if method == "DELETE" else body
+            )
+            assert (problem["code"], problem["detail"]) == (
+                "missing_scope",
+                "Missing required scope: models:write",
+            )
     admin = await office.person("admin")
     await office.native("POST", "/models", admin, **body)
     stranger = await office.organisation()

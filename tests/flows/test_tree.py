@@ -20,7 +20,9 @@ async def say(office: Office, chat: Any, *messages: dict[str, Any]) -> list[Any]
 
 async def line(office: Office, *ids: str) -> Any:
     """A chat whose messages a, b, c ... follow each other."""
-    messages = [{"id": name, "role": ("user", "assistant")[n % 2], "content": name} for n, name in enumerate(ids)]
+    messages = [
+        {"id": name, "role": ("user", "assistant")[n % 2], "content": name} for n, name in enumerate(ids)
+    ]
     return await office.native("POST", "/chats", messages=messages)
 
 
@@ -52,7 +54,9 @@ async def test_going_back_shows_counts_and_lists_the_shorter_path(office: Office
     assert await path_of(office, chat) == ["a", "b"]
     assert await path_of(office, chat, "?order=desc") == ["b", "a"]
     assert await path_of(office, chat, "?branch=all&order=desc") == ["d", "c", "b", "a"]
-    lexicon = await office.client.get(f"/lexicon/api/v1/chats/{chat['id']}/messages", headers=office.owner.x_api_key)
+    lexicon = await office.client.get(
+        f"/lexicon/api/v1/chats/{chat['id']}/messages", headers=office.owner.x_api_key
+    )
     assert [message["content"] for message in lexicon.json()["messages"]] == ["a", "b"]
 
 
@@ -72,7 +76,11 @@ async def test_only_the_path_is_given_to_the_model(office: Office) -> None:
     await say(office, chat, {"id": "c2", "parent_id": "b", "content": "other question"})
     answer = (await office.ask("POST", f"/chats/{chat['id']}/generate", body={})).json()
     assert answer["question_id"] == "c2"
-    assert [turn["content"] for turn in office.upstream.requests[-1]["messages"]] == ["a", "b", "other question"]
+    assert [turn["content"] for turn in office.upstream.requests[-1]["messages"]] == [
+        "a",
+        "b",
+        "other question",
+    ]
     read = await office.read(chat["id"])
     assert [message["id"] for message in read["messages"]] == ["a", "b", "c2", answer["message"]["id"]]
 
@@ -94,9 +102,17 @@ async def test_an_answer_stays_with_its_question_when_the_reader_moves_meanwhile
 async def test_in_one_request_messages_may_follow_each_other(office: Office) -> None:
     chat = await line(office, "a")
     written = await say(
-        office, chat, {"id": "x", "parent_id": "a"}, {"id": "y", "parent_id": "a"}, {"id": "z", "parent_id": "x"}
+        office,
+        chat,
+        {"id": "x", "parent_id": "a"},
+        {"id": "y", "parent_id": "a"},
+        {"id": "z", "parent_id": "x"},
     )
-    assert [(message["parent_id"], message["turn_number"]) for message in written] == [("a", 2), ("a", 2), ("x", 3)]
+    assert [(message["parent_id"], message["turn_number"]) for message in written] == [
+        ("a", 2),
+        ("a", 2),
+        ("x", 3),
+    ]
     assert await path_of(office, chat) == ["a", "x", "z"]
     read = await office.read(chat["id"])
     assert [message["children_ids"] for message in read["messages"]] == [["x", "y"], ["z"], []]

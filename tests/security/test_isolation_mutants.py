@@ -18,7 +18,7 @@ import pytest_asyncio
 from chatkeep.store import statements
 from tests.security import matrix as core
 from tests.security.declared import Row, Table, fill
-from tests.security.matrix import COLUMNS, Matrix
+from tests.security.stage import COLUMNS, Matrix, open_matrix
 from tests.security.tables import TABLES
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -79,7 +79,7 @@ Reaching = dict[str, list[tuple[Table, Row]]]
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def matrix(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Matrix]:
     """The three organisations, on a store whose statements may be changed."""
-    async with core.open_matrix(tmp_path_factory.mktemp("mutants") / "data") as opened:
+    async with open_matrix(tmp_path_factory.mktemp("mutants") / "data") as opened:
         yield opened
 
 

@@ -41,7 +41,11 @@ class ChatAccess:
 
     def is_gone(self, now_us: int) -> bool:
         """Soft-deleted, or an ephemeral chat past its time."""
-        return self.deleted_at is not None or (self.expires_at is not None and self.expires_at <= now_us)
+        return self.deleted_at is not None or self.is_expired(now_us)
+
+    def is_expired(self, now_us: int) -> bool:
+        """An ephemeral chat past its time: only the sweeper still knows it."""
+        return self.expires_at is not None and self.expires_at <= now_us
 
     def is_managed_by(self, principal: Principal) -> bool:
         """Whether the caller may change the chat: its creator, or an owner or admin of the organisation."""

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from chatkeep.domain.chat import Chat, ChatAccess, ChatChanges, ChatFilter, ChatThread, NewChat, Unset
 from chatkeep.domain.errors import AlreadyExists, InvalidField, NotFound, VersionMismatch
-from chatkeep.domain.ids import ChatId, MessageId, PrincipalId
+from chatkeep.domain.ids import ChatId, MessageId
 from chatkeep.domain.message import NewMessage
 from chatkeep.domain.page import Page, read_cursor, write_cursor
 from chatkeep.domain.text import US
@@ -121,13 +121,19 @@ async def get(ctx: Context, chat_id: ChatId) -> Chat:
     return await ctx.peek(body)
 
 
-async def read(ctx: Context, chat_id: ChatId) -> ChatThread:
-    """One chat with all its messages, as of one moment. Raises `NotFound`."""
-    ctx.principal.require("chat:read")
+async def read(ctx: Context, chat_id: ChatId, *, with_deleted: bool = False) -> ChatThread:
+    """One chat with all its messages, as of one moment; administrators may ask for a deleted one too.
+
+    Raises `NotFound`.
+    """
+    ctx.principal.require("org:admin" if with_deleted else "chat:read")
     access.check_id(chat_id)
 
     async def body(tx: Transaction) -> ChatThread:
-        await access.readable(tx, ctx, chat_id)
+        if not with_deleted:
+            await access.readable(tx, ctx, chat_id)
+        elif (found := await chats.access(tx, chat_id)) is None or found.is_expired(ctx.now_us()):
+            raise NotFound(access.NOUN)
         return ChatThread(await _existing(tx, chat_id), await messages.of_chat(tx, chat_id))
 
     return await ctx.read(body)
@@ -220,7 +226,7 @@ async def restore(ctx: Context, chat_id: ChatId) -> Chat:
         found = await chats.access(tx, chat_id)
         if found is None or found.deleted_at is None or not found.is_managed_by(ctx.principal):
             raise NotFound(access.NOUN)
-        if replace(found, deleted_at=None).is_gone(ctx.now_us()):
+        if found.is_expired(ctx.now_us()):
             raise NotFound(access.NOUN)
         await tx.run("chat_restore", id=chat_id, now=ctx.now_us())
         return await _existing(tx, chat_id)

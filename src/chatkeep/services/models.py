@@ -209,7 +209,9 @@ async def _check_parent(tx: Transaction, card: ModelCard, own_id: ModelId | None
     parent = await models.get(tx, card.parent_model_id)
     if parent is None or parent.id == own_id or parent.card.parent_model_id is not None:
         raise InvalidField("parent_model_id", "must name a model that has no parent itself")
-    if own_id is not None and any(each.card.parent_model_id == own_id for each in await models.everything(tx)):
+    if own_id is not None and any(
+        each.card.parent_model_id == own_id for each in await models.everything(tx)
+    ):
         raise InvalidField("parent_model_id", "must be null: this model is a parent itself")
 
 

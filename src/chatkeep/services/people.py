@@ -75,18 +75,21 @@ async def sign_up(system: System, wanted: SignUp) -> Session:
 async def sign_in(system: System, email: str, password: str, *, address: str) -> Session:
     """A new session. Raises `WrongPassword`, and `RateLimited` after too many failures of the name or the address."""
     name = email.strip().lower()
-    system.throttle.check(name, address)
+    with system.throttle.attempt(name, address):
+        account = await _proven(system, name, password)
+    return Session(account, issue_session(system, account))
 
+
+async def _proven(system: System, email: str, password: str) -> Account:
     async def find(tx: Transaction) -> Account | None:
-        return await principals.find_by_email(tx, name)
+        return await principals.find_by_email(tx, email)
 
     account = await system.store.read(None, find)
     stored = account.password_hash if account is not None else None
     is_right = await _verified(password, stored or _decoy())
     if account is None or stored is None or not is_right or account.disabled_at is not None:
-        system.throttle.failed(name, address)
         raise WrongPassword()
-    return Session(account, issue_session(system, account))
+    return account
 
 
 async def create(ctx: Context, wanted: SignUp, role: Role) -> Account:

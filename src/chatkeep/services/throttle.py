@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from chatkeep.domain.errors import RateLimited
+from chatkeep.domain.errors import RateLimited, WrongPassword
 from chatkeep.domain.ids import Clock
 from chatkeep.domain.text import US
 
@@ -22,19 +24,49 @@ class Throttle:
         self._window_us = window_s * US
         self._failures: dict[tuple[str, str], deque[int]] = {}
 
-    def check(self, name: str, address: str) -> None:
-        """Raise `RateLimited` when either has failed too often lately."""
-        now = self._clock.now_us()
-        for key in (("name", name), ("address", address)):
-            failures = self._failures.get(key)
-            while failures and failures[0] <= now - self._window_us:
-                failures.popleft()
-            if failures and len(failures) >= self._bounds[key[0]]:
-                raise RateLimited(max(1, (failures[0] + self._window_us - now) // US))
+    @contextmanager
+    def attempt(self, name: str, address: str) -> Iterator[None]:
+        """One attempt. Raises `RateLimited` when either has failed too often lately.
 
-    def failed(self, name: str, address: str) -> None:
-        """Count one failure against both."""
-        if len(self._failures) >= NAMES_MAX:
-            self._failures.pop(next(iter(self._failures)))
-        for key in (("name", name), ("address", address)):
-            self._failures.setdefault(key, deque()).append(self._clock.now_us())
+        It counts from its beginning, so that attempts made at once do not slip through together, and is taken back
+        unless it ends in `WrongPassword`.
+        """
+        keys = (("name", name), ("address", address))
+        now = self._clock.now_us()
+        for key in keys:
+            self._check(key, now)
+        for key in keys:
+            self._count(key, now)
+        is_failure = False
+        try:
+            yield
+        except WrongPassword:
+            is_failure = True
+            raise
+        finally:
+            if not is_failure:
+                for key in keys:
+                    self._take_back(key, now)
+
+    def _check(self, key: tuple[str, str], now: int) -> None:
+        failures = self._failures.get(key, deque())
+        while failures and failures[0] <= now - self._window_us:
+            failures.popleft()
+        if len(failures) >= self._bounds[key[0]]:
+            remaining_us = failures[0] + self._window_us - now
+            raise RateLimited(-(-remaining_us // US))
+
+    def _count(self, key: tuple[str, str], now: int) -> None:
+        failures = self._failures.pop(key, None) or deque()
+        while len(self._failures) >= NAMES_MAX:
+            del self._failures[next(iter(self._failures))]
+        self._failures[key] = failures  # now the last to be dropped
+        failures.append(now)
+
+    def _take_back(self, key: tuple[str, str], began: int) -> None:
+        failures = self._failures.get(key)
+        if failures is None or began not in failures:
+            return
+        failures.remove(began)
+        if not failures:
+            del self._failures[key]

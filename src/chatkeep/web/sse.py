@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import cast
 
 import orjson
 from starlette.responses import StreamingResponse
@@ -21,12 +22,15 @@ def data(value: object, *, event: str | None = None) -> bytes:
 def stream(
     events: AsyncIterator[bytes], *, heartbeat_s: float, headers: dict[str, str] | None = None
 ) -> StreamingResponse:
-    """A streaming answer that sends a comment when nothing was said for `heartbeat_s`."""
-    body = _with_heartbeat(events, heartbeat_s)
+    """A streaming answer that sends a comment when nothing was said for `heartbeat_s`.
+
+    `events` is an async generator; it is closed when the stream ends, also when the client goes away before.
+    """
+    body = _with_heartbeat(cast("AsyncGenerator[bytes, None]", events), heartbeat_s)
     return StreamingResponse(body, media_type="text/event-stream", headers={**HEADERS, **(headers or {})})
 
 
-async def _with_heartbeat(events: AsyncIterator[bytes], heartbeat_s: float) -> AsyncIterator[bytes]:
+async def _with_heartbeat(events: AsyncGenerator[bytes, None], heartbeat_s: float) -> AsyncIterator[bytes]:
     following: asyncio.Task[bytes] | None = None
     try:
         while True:
@@ -38,5 +42,9 @@ async def _with_heartbeat(events: AsyncIterator[bytes], heartbeat_s: float) -> A
             except StopAsyncIteration:
                 return
     finally:
-        if following is not None:
+        # Whoever goes away ends the generator: where it waits by a cancellation, else by closing it. Nothing here may
+        # suspend for long: Starlette cancels again and again until its stream has come to an end.
+        if following is not None and not following.done():
             following.cancel()
+        else:
+            await events.aclose()

@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import Header, Path, Query, Request, Response
+from pydantic import TypeAdapter, ValidationError
+from starlette.datastructures import QueryParams
 
 from chatkeep.dialects.cuadra import translate, wire
 from chatkeep.dialects.cuadra.manner import Caller
 from chatkeep.dialects.cuadra.routes.models import Cursor, Limit, found
 from chatkeep.domain.chat import Chat, ChatFilter, ChatThread
+from chatkeep.domain.errors import InvalidField
 from chatkeep.domain.ids import ChatId
 from chatkeep.domain.model import Model
 from chatkeep.services import chats, models
@@ -25,9 +28,16 @@ router = make_router()
 OK, DELETED = 200, 204
 CHAT = "/v1/chats/{chat_id}"
 EXPAND = "expand[]"
+INCLUDE_DELETED = "includeDeleted"
 ChatPath = Annotated[str, Path(description="The chat's id.")]
 IfMatch = Annotated[str | None, Header(description="Only if the chat still has this ETag; else 412.")]
 IfNoneMatch = Annotated[str | None, Header(description="Answer 304 if the chat still has this ETag.")]
+IncludeDeleted = Annotated[
+    bool,
+    Query(
+        alias=INCLUDE_DELETED, description="Also a deleted chat; needs `org:admin`. chatkeep's own extension."
+    ),
+]
 Expand = Annotated[
     list[str] | None,
     Query(alias=EXPAND, description="What to include: `model`. Other values are passed over. Repeatable."),
@@ -76,6 +86,7 @@ async def get(
     house: TheHouse,
     request: Request,
     expand: Expand = None,
+    include_deleted: IncludeDeleted = False,
     if_none_match: IfNoneMatch = None,
 ) -> Response:
     """One chat with the messages of its current path. The ETag is its version."""
@@ -84,9 +95,11 @@ async def get(
 
 async def answer_get(house: House, ctx: Context, request: Request) -> Response:
     """`get` without FastAPI's layers. Models are looked up afresh each time, so an answer with one is not kept."""
-    if "model" in request.query_params.getlist(EXPAND):
-        thread = await chats.read(ctx, ChatId(request.path_params["chat_id"]))
-        return await _afresh(ctx, thread, is_expanded=True)
+    chat_id, asked = ChatId(request.path_params["chat_id"]), request.query_params
+    is_expanded, with_deleted = "model" in asked.getlist(EXPAND), _flag(asked, INCLUDE_DELETED)
+    if is_expanded or with_deleted:
+        thread = await chats.read(ctx, chat_id, with_deleted=with_deleted)
+        return await _afresh(ctx, thread, is_expanded=is_expanded)
     try:
         return await answer_chat(house.rendered, ctx, request, translate.NAME, _kept)
     except NamesNoModel as met:
@@ -125,7 +138,15 @@ async def delete(
     return Response(status_code=DELETED)
 
 
+_bool = TypeAdapter(bool)
 HOT = (Hot("GET", CHAT, answer_get),)
+
+
+def _flag(asked: QueryParams, name: str) -> bool:
+    try:
+        return _bool.validate_python(asked.get(name, "false"))
+    except ValidationError:
+        raise InvalidField(name, "must be true or false") from None
 
 
 def _kept(thread: ChatThread) -> bytes:
