@@ -77,12 +77,11 @@ async def check_client(system: System, client_id: str, client_secret: str) -> Ho
 
 
 async def _by_key(system: System, key: str) -> Principal:
-    if not is_well_formed(key, KEY_PREFIX):
-        raise InvalidCredential()
     digest = system.keyring.digest(key)
 
     async def body(tx: Transaction) -> Known | None:
-        return _known(await credentials.holder_by_secret(tx, digest))
+        is_possible = is_well_formed(key, KEY_PREFIX)
+        return _known(await credentials.holder_by_secret(tx, digest)) if is_possible else None
 
     return await _valid(system, await system.store.recall(None, digest, body), kind="api_key")
 

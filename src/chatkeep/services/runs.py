@@ -21,7 +21,8 @@ from chatkeep.services.models import Route
 from chatkeep.store import chats, documents, idempotency, messages, runs
 from chatkeep.store.driver import Transaction
 
-CHARACTERS_PER_TOKEN = 3
+BYTES_PER_TOKEN = 3
+"""Bytes, not characters: a token is about four letters of English, but only one character of Chinese."""
 BUSY_RETRY_S = 5
 
 
@@ -151,21 +152,22 @@ async def prompt(started: StartedRun) -> Prompt:
 
 
 def fit(heads: list[str], path: list[Message], tokens_max: int) -> tuple[Turn, ...]:
-    """The system texts as one turn, then the newest messages that fit by a careful guess of three characters a token.
+    """The system texts as one turn, then the newest messages that fit by a careful guess of three bytes a token.
 
-    The last message always goes in, cut at its end if it alone is too long.
+    The last message always goes in, cut at its end if it alone is too long. Results of tools are not given.
     """
-    room = tokens_max * CHARACTERS_PER_TOKEN
-    head = "\n\n".join(heads)[: room // 2]
-    room -= len(head)
+    room = tokens_max * BYTES_PER_TOKEN
+    head = _cut("\n\n".join(heads), room // 2)
+    room -= len(head.encode())
     chosen: list[Turn] = []
     for message in reversed(path):
-        if chosen and len(message.content) > room:
-            break
         if message.role == "tool" or not message.content:
             continue
-        chosen.append(Turn(message.role, message.content[: max(room, 1)]))
-        room -= len(message.content)
+        size = len(message.content.encode())
+        if chosen and size > room:
+            break
+        chosen.append(Turn(message.role, _cut(message.content, room)))
+        room -= size
     chosen.reverse()
     return (Turn("system", head), *chosen) if head else tuple(chosen)
 
@@ -262,6 +264,11 @@ async def _answer(tx: Transaction, started: StartedRun, generated: Generated) ->
         response_time_ms=generated.response_time_ms,
     )
     return (await appending.append_to(tx, started.ctx, run.chat_id, state, [answer]))[0]
+
+
+def _cut(text: str, bytes_max: int) -> str:
+    raw = text.encode()
+    return text if len(raw) <= bytes_max else raw[:bytes_max].decode(errors="ignore")
 
 
 def _tokens_for_input(started: StartedRun) -> int:

@@ -108,6 +108,24 @@ class DialectContract:
             assert (asked.status_code, asked.content) == (plain.status_code, plain.content)
             assert "etag" not in asked.headers
 
+    async def test_what_is_kept_is_what_would_be_rendered_now(self, world: World) -> None:
+        """Answers are kept by the chat's version: whatever else is in them must be looked up each time."""
+        parent = (await world.native("GET", "/models"))["items"][0]["id"]
+        card = {"display_name": "First name", "context_window": 8192, "parent_model_id": parent}
+        model = await world.native("POST", "/models", **card)
+        chat_id, _ = await self.speaker.make(world, world.owner)
+        await world.native("POST", f"/chats/{chat_id}/generate", message="hello", model_id=model["id"])
+        before = await self.get(world, chat_id)
+        await world.native("PUT", f"/models/{model['id']}", **{**card, "display_name": "Second name"})
+        kept = await self.get(world, chat_id)
+        world.server.house.rendered._bodies.clear()
+        rendered = await self.get(world, chat_id)
+        assert kept.content == rendered.content
+        if kept.content != before.content:
+            assert kept.headers.get("etag") != before.headers.get("etag"), (
+                "another answer under the same ETag"
+            )
+
     # --- errors -----------------------------------------------------------------------------------------------
 
     async def test_every_domain_error_is_rendered(self, world: World) -> None:

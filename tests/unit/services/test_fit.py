@@ -1,0 +1,104 @@
+"""What of a chat is given to the model: the prompts, then the newest messages that fit, in order."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chatkeep.domain.ids import ChatId, MessageId
+from chatkeep.domain.message import Message, MessageRole
+from chatkeep.models.port import Turn
+from chatkeep.services.runs import BYTES_PER_TOKEN, fit
+
+ROLES: tuple[MessageRole, ...] = ("user", "assistant", "system", "tool")
+texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=40)
+said = st.lists(st.tuples(st.sampled_from(ROLES), texts), max_size=12)
+
+
+def path(*messages: tuple[MessageRole, str]) -> list[Message]:
+    return [
+        Message(
+            chat_id=ChatId("c"),
+            id=MessageId(str(n)),
+            seq=n + 1,
+            parent_id=MessageId(str(n - 1)) if n else None,
+            role=role,
+            content=content,
+            turn_number=n,
+            created_at=n,
+        )
+        for n, (role, content) in enumerate(messages)
+    ]
+
+
+def size(turns: tuple[Turn, ...]) -> int:
+    return sum(len(turn.content.encode()) for turn in turns)
+
+
+def test_everything_goes_in_where_there_is_room() -> None:
+    turns = fit(["Be brief.", "Rhyme."], path(("user", "a"), ("assistant", "b"), ("user", "c")), 100)
+    assert turns == (
+        Turn("system", "Be brief.\n\nRhyme."),
+        Turn("user", "a"),
+        Turn("assistant", "b"),
+        Turn("user", "c"),
+    )
+
+
+def test_without_prompts_there_is_no_system_turn() -> None:
+    assert fit([], path(("user", "a")), 100) == (Turn("user", "a"),)
+    assert fit([], [], 100) == ()
+    assert fit(["x"], [], 100) == (Turn("system", "x"),)
+
+
+def test_the_oldest_messages_are_left_out_first() -> None:
+    messages = path(*[("user", str(n) * 30) for n in range(10)])
+    turns = fit([], messages, 30)
+    assert [turn.content[0] for turn in turns] == ["7", "8", "9"]
+
+
+def test_the_last_message_goes_in_even_if_it_must_be_cut() -> None:
+    assert fit([], path(("user", "old"), ("user", "x" * 1000)), 64) == (Turn("user", "x" * 64 * BYTES_PER_TOKEN),)
+    (turn,) = fit([], path(("user", "語" * 1000)), 64)
+    assert turn.content == "語" * 64, "three bytes a token: a character of Chinese is about one"
+
+
+def test_the_prompts_take_no_more_than_half() -> None:
+    head, question = fit(["p" * 10_000], path(("user", "q" * 10_000)), 100)
+    assert (len(head.content), len(question.content)) == (150, 150)
+
+
+def test_results_of_tools_and_empty_messages_are_left_out_and_take_no_room() -> None:
+    messages = path(("user", "first"), ("tool", "x" * 10_000), ("assistant", ""), ("user", "last"))
+    assert fit([], messages, 64) == (Turn("user", "first"), Turn("user", "last"))
+    assert fit([], path(("user", "asked"), ("tool", "result")), 64) == (Turn("user", "asked"),)
+
+
+def test_there_is_no_gap() -> None:
+    messages = path(("user", "small"), ("assistant", "x" * 190), ("user", "last"))
+    assert fit([], messages, 64) == (Turn("user", "last"),)
+
+
+@given(heads=st.lists(texts.filter(bool), max_size=3), messages=said, tokens_max=st.integers(64, 200))
+def test_it_fits_and_is_the_newest_there_is(
+    heads: list[str], messages: list[tuple[MessageRole, str]], tokens_max: int
+) -> None:
+    turns = fit(heads, path(*messages), tokens_max)
+    room = tokens_max * BYTES_PER_TOKEN
+    assert size(turns) <= room
+    eligible = [Turn(role, content) for role, content in messages if role != "tool" and content]
+    spoken = turns[1:] if heads else turns
+    if heads:
+        assert turns[0].role == "system"
+        assert "\n\n".join(heads).startswith(turns[0].content)
+    assert bool(spoken) is bool(eligible)
+    newest = eligible[len(eligible) - len(spoken) :]
+    assert [turn.role for turn in spoken] == [turn.role for turn in newest]
+    for turn, whole in zip(spoken, newest, strict=True):
+        assert whole.content.startswith(turn.content)
+        assert turn.content
+    if len(spoken) > 1:
+        assert list(spoken) == newest
+    if len(spoken) < len(eligible):
+        next_older = eligible[-len(spoken) - 1]
+        assert size((*turns, next_older)) > room
