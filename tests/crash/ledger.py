@@ -56,6 +56,8 @@ def examine(path: Path, ledger: Ledger) -> list[str]:
             *_lines(connection),
             *_nobody_works(connection),
         ]
+    except apsw.CorruptError as error:
+        return [f"damaged: {error}"]
     finally:
         connection.close()
 

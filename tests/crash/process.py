@@ -73,7 +73,7 @@ class ServerProcess:
         """SIGKILL, and wait until it is gone."""
         with suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGKILL)
-        while self._is_alive():
+        while self._is_alive():  # noqa: ASYNC110 - another process, which tells nobody
             await asyncio.sleep(LOOK_S)
 
     def _is_alive(self) -> bool:
@@ -90,7 +90,14 @@ class ServerProcess:
             "CHATKEEP_LOCAL_MODEL": "false",
             "CHATKEEP_PROVIDERS__SCRIPTED__BASE_URL": self._wanted.upstream_url,
         }
-        command = [Path(sys.executable).with_name("chatkeep"), "serve", "--port", "0", "--data", self._wanted.data]
+        command = [
+            str(Path(sys.executable).with_name("chatkeep")),
+            "serve",
+            "--port",
+            "0",
+            "--data",
+            self._wanted.data,
+        ]
         with self._log.open("ab") as log:
             self._command = subprocess.Popen(command, env={**os.environ, **wanted}, stdout=log, stderr=log)
         return self._command.pid

@@ -16,7 +16,7 @@ from schemathesis.engine import events, from_schema
 from tests.contract.dialects.speaking import SPEAKERS
 from tests.security.fuzzing import Served, serving
 
-EXAMPLES, EXAMPLES_LONG = 25, 500
+EXAMPLES, EXAMPLES_LONG = 25, 100
 DIALECTS = pytest.mark.parametrize("dialect", [speaker.name for speaker in SPEAKERS])
 
 # A request that fits the document and is refused all the same is a gap in the document, but for what JSON Schema cannot

@@ -39,7 +39,7 @@ def columns(row: Row) -> tuple[str, ...]:
     """Who asks a row."""
     if row.is_public:
         return PUBLIC_COLUMNS
-    return COLUMNS if not row.is_partial else ("A owner", "A session token")
+    return COLUMNS if not row.is_partial else ("A owner", "A session token", "A narrow key")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

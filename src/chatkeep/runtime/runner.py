@@ -9,10 +9,18 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from dataclasses import replace
 
 import structlog
 
-from chatkeep.domain.errors import ChatkeepError, ProviderFailed, ShuttingDown
+from chatkeep.domain.errors import (
+    ChatkeepError,
+    ProviderFailed,
+    ShuttingDown,
+    StoreBusy,
+    StoreFull,
+    Unavailable,
+)
 from chatkeep.domain.ids import ChatId, OrganisationId, RunId
 from chatkeep.domain.run import INTERRUPTED
 from chatkeep.domain.usage import Usage
@@ -23,6 +31,7 @@ from chatkeep.services.runs import Generated, Outcome, StartedRun
 log = structlog.get_logger(__name__)
 INTERNAL_ERROR = "The answer could not be generated because of an internal error"
 TIMED_OUT = "The answer took longer than the server allows"
+RETRY_S = 5.0
 
 
 class LiveRun:
@@ -56,15 +65,17 @@ class LiveRun:
         self._ring()
 
     def end(self, outcome: Outcome) -> None:
-        """Tell the outcome and wake the readers."""
-        self._outcome.set_result(outcome)
-        self._ring()
+        """Tell the outcome and wake the readers, unless they were told something before."""
+        if not self._outcome.done():
+            self._outcome.set_result(outcome)
+            self._ring()
 
     def fail(self, error: ChatkeepError) -> None:
-        """The end itself could not be written."""
-        self._outcome.set_exception(error)
-        self._outcome.exception()  # Nobody may be waiting; that is no reason for a warning.
-        self._ring()
+        """The end could not be written: tell that, unless something was told before."""
+        if not self._outcome.done():
+            self._outcome.set_exception(error)
+            self._outcome.exception()  # Nobody may be waiting; that is no reason for a warning.
+            self._ring()
 
     @property
     def text(self) -> str:
@@ -77,11 +88,16 @@ class LiveRun:
 
 
 class Runner:
-    """Owns the tasks of all runs of this process."""
+    """Owns the tasks of all runs of this process.
 
-    def __init__(self, *, wall_s: float) -> None:
+    `wall_s` bounds one answer; `retry_s` is the pause before an end is written again that a full store did not take.
+    """
+
+    def __init__(self, *, wall_s: float, retry_s: float = RETRY_S) -> None:
         self._wall_s = wall_s
+        self._retry_s = retry_s
         self._tasks: dict[RunId, asyncio.Task[None]] = {}
+        self._interruptible: set[RunId] = set()  # all but those whose end is being written
         self._live: dict[tuple[OrganisationId, ChatId], LiveRun] = {}
         self._is_draining = False
         self._draining: asyncio.Task[None] | None = None
@@ -97,6 +113,7 @@ class Runner:
         run_id = started.run.id
         task = asyncio.create_task(self._work(live), name=f"run {run_id}")
         self._tasks[run_id] = task
+        self._interruptible.add(run_id)
         task.add_done_callback(lambda _: self._tasks.pop(run_id, None))
         place = (started.run.organisation_id, started.run.chat_id)
         self._live[place] = live
@@ -122,13 +139,16 @@ class Runner:
         self._is_draining = True
         if not self._tasks:
             return
-        _, late = await asyncio.wait(self._tasks.values(), timeout=seconds)
-        for task in late:
-            task.cancel()
-        if late:
-            await asyncio.wait(late)
+        await asyncio.wait(self._tasks.values(), timeout=seconds)
+        for run_id in self._interruptible:
+            self._tasks[run_id].cancel()
+        self._interruptible.clear()
+        if self._tasks:
+            await asyncio.wait(self._tasks.values())
 
     def _forget(self, place: tuple[OrganisationId, ChatId], live: LiveRun) -> None:
+        self._interruptible.discard(live.started.run.id)
+        live.fail(ProviderFailed(INTERNAL_ERROR))  # does nothing but where the task itself broke off
         if self._live.get(place) is live:  # The chat's next run may have begun already.
             del self._live[place]
 
@@ -149,11 +169,27 @@ class Runner:
             log.exception("run failed", run_id=live.started.run.id)
             error = INTERNAL_ERROR
         took_ms = round((time.monotonic() - started_at) * 1000)
+        generated = Generated(live.text, usage, took_ms, error)
         try:
-            live.end(await runs.finish(live.started, Generated(live.text, usage, took_ms, error)))
-        except ChatkeepError as failure:
-            log.error("the end of a run could not be written", run_id=live.started.run.id, code=failure.code)
-            live.fail(failure)
+            await self._end(live, generated)
+        except Exception:  # and so must a bug in its end
+            log.exception("run's end failed", run_id=live.started.run.id)
+            await self._end(live, replace(generated, text="", usage=None, error=INTERNAL_ERROR))
+
+    async def _end(self, live: LiveRun, generated: Generated) -> None:
+        """Write the end and tell it. A full store's readers are told at once, and the text waits here for room."""
+        run_id = live.started.run.id
+        while True:
+            self._interruptible.discard(run_id)
+            try:
+                return live.end(await runs.finish(live.started, generated))
+            except Unavailable as failure:
+                log.error("the end of a run could not be written", run_id=run_id, code=failure.code)
+                live.fail(failure)
+                if self._is_draining or not isinstance(failure, StoreBusy | StoreFull):
+                    return None  # the next start settles what was running
+            self._interruptible.add(run_id)
+            await asyncio.sleep(self._retry_s)
 
 
 async def _generate(live: LiveRun) -> Usage | None:

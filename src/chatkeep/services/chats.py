@@ -126,7 +126,9 @@ async def read(ctx: Context, chat_id: ChatId, *, with_deleted: bool = False) -> 
 
     Raises `NotFound`.
     """
-    ctx.principal.require("org:admin" if with_deleted else "chat:read")
+    ctx.principal.require("chat:read")
+    if with_deleted:
+        ctx.principal.require("org:admin")
     access.check_id(chat_id)
 
     async def body(tx: Transaction) -> ChatThread:

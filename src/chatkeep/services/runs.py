@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from chatkeep.domain.chat import Chat, ChatThread, NewChat
-from chatkeep.domain.errors import InvalidField, RateLimited
+from chatkeep.domain.errors import AlreadyExists, InvalidField, RateLimited
 from chatkeep.domain.ids import ChatId, MessageId, ModelId, RunId
 from chatkeep.domain.message import Message, MessageStatus, NewMessage, path_to
 from chatkeep.domain.run import INTERRUPTED, Run, RunState
@@ -214,6 +214,8 @@ async def _start(
     chat = await _instructed(tx, ctx, chat_id, wish)
     if chat.current_message_id is None:
         raise InvalidField("message", "is needed: nothing was said in this chat yet")
+    if wish.answer_id is not None and await messages.turn_number(tx, chat_id, wish.answer_id) is not None:
+        raise AlreadyExists("The chat has a message with this id already.")
     model, route = await models.route(tx, ctx.system, wish.model_id or chat.model_id)
     run = Run(
         organisation_id=chat.organisation_id,

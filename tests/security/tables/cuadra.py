@@ -9,6 +9,7 @@ CHAT = "/v1/chats/{chat_id}"
 READ, WRITE, INVOKE = "chat:read", "chat:write", "chat:invoke"
 SAID = [{"role": "user", "content": "hello"}]
 OPAQUE = frozenset({"messages.toolCallId", "messages.toolCalls.id", "fileIds"})  # texts, and not served
+DELETED, WITH_DELETED = {"chat_id": "@deleted"}, {"includeDeleted": "true"}
 GRANT = {"grant_type": "client_credentials", "client_id": "@client", "client_secret": "$client_secret"}
 
 ROWS = (
@@ -63,6 +64,16 @@ ROWS = (
     ),
     Row(method="GET", path=CHAT, scope=READ, reach="managed"),
     Row(method="GET", path=CHAT, query={"expand[]": "model"}, scope=READ, reach="managed", is_partial=True),
+    Row(method="GET", path=CHAT, at=DELETED, query=WITH_DELETED, scope="org:admin", reach="managed"),
+    Row(
+        method="GET",
+        path=CHAT,
+        at=DELETED,
+        query={**WITH_DELETED, "expand[]": "model"},
+        scope=READ,  # which org:admin is not
+        reach="managed",
+        is_partial=True,
+    ),
     Row(method="PATCH", path=CHAT, body={"title": "changed"}, scope=WRITE, reach="managed"),
     Row(
         method="PATCH",

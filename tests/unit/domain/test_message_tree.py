@@ -15,7 +15,7 @@ from chatkeep.domain.message import Message, children_of, path_to
 def trees(draw: st.DrawFn, *, is_line: bool = False) -> list[Message]:
     """Messages in the order they were written: each follows an earlier one, or none."""
     messages: list[Message] = []
-    for n in range(draw(st.integers(0, 30))):
+    for n in range(draw(st.integers(0, 12))):
         before = draw(st.none() | st.integers(0, n - 1)) if n else None
         if is_line:
             before = n - 1 if n else None
@@ -36,7 +36,9 @@ def trees(draw: st.DrawFn, *, is_line: bool = False) -> list[Message]:
 
 
 @given(trees(), st.data())
-def test_a_path_goes_from_a_root_to_the_tip_along_parents(messages: list[Message], data: st.DataObject) -> None:
+def test_a_path_goes_from_a_root_to_the_tip_along_parents(
+    messages: list[Message], data: st.DataObject
+) -> None:
     if not messages:
         return
     tip = data.draw(st.sampled_from(messages))

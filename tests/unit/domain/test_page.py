@@ -7,7 +7,7 @@ import json
 import string
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from chatkeep.domain.errors import BadCursor
@@ -63,10 +63,12 @@ def test_any_bytes_inside_are_a_cursor_or_refused(raw: bytes, shape: tuple[type,
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=5,
 )
 
 
+@settings(max_examples=30)
 @given(json_values, st.sampled_from(SHAPES))
 @example([True], (int,))
 @example([1.0], (int,))

@@ -59,7 +59,9 @@ def test_require_refuses_what_is_not_granted_and_names_it(
     assert (refused.value.scope, refused.value.kind) == (wanted, "denied")
 
 
-@pytest.mark.parametrize(("role", "is_administrator"), [("owner", True), ("admin", True), ("member", False), ("read-only", False)])
+@pytest.mark.parametrize(
+    ("role", "is_administrator"), [("owner", True), ("admin", True), ("member", False), ("read-only", False)]
+)
 def test_owners_and_admins_administer(role: Role, is_administrator: bool) -> None:
     assert caller(role, frozenset()).is_administrator is is_administrator
 

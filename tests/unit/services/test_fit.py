@@ -58,7 +58,9 @@ def test_the_oldest_messages_are_left_out_first() -> None:
 
 
 def test_the_last_message_goes_in_even_if_it_must_be_cut() -> None:
-    assert fit([], path(("user", "old"), ("user", "x" * 1000)), 64) == (Turn("user", "x" * 64 * BYTES_PER_TOKEN),)
+    assert fit([], path(("user", "old"), ("user", "x" * 1000)), 64) == (
+        Turn("user", "x" * 64 * BYTES_PER_TOKEN),
+    )
     (turn,) = fit([], path(("user", "語" * 1000)), 64)
     assert turn.content == "語" * 64, "three bytes a token: a character of Chinese is about one"
 
