@@ -1,129 +1,121 @@
-"""`make bench`: the table of what a request costs."""
+"""`make bench`: starts the servers, loads them row by row and prints the table. `--help` tells the rest."""
 
 from __future__ import annotations
 
 import argparse
-import itertools
-import json
-import os
-import statistics
-import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from itertools import repeat
 from pathlib import Path
+from statistics import median
 
 import uvloop
-from rich.console import Console
-from rich.table import Table
 
-from bench import load, scenarios, server
-from bench.scenarios import Work
-from bench.server import LOAD_CORE, Running
+from bench import load, server
+from bench.scenarios import SMALL, Library, Scale, Work, appends
+from bench.server import HOST, Running, keep_off
+from bench.table import Report, Row, middle
 
-Figures = dict[str, float | str]
-STARTS = 5
+WARM_UP = 1.1
+BARE, NGINX = "bare uvicorn", "nginx from disk"
 
 
-async def measure(running: Running, work: Work, seconds: float) -> Figures:
-    """One row."""
-    before = running.cpu_s()
-    result = await load.run(
-        "127.0.0.1", running.port, work.requests, connections=work.connections, seconds=seconds
+async def measure(work: Work, seconds: float) -> Row:
+    """One row of one round."""
+    if work.requests is None:
+        return Row(work.name, note=work.note)
+    before = work.server.cpu_s()
+    found = await load.run(
+        HOST, work.server.port, work.requests, connections=work.connections, seconds=seconds
     )
-    answered = sum(result.statuses.values())
-    cpu_us = (
-        (running.cpu_s() - before) / max(answered * 1.1, 1) * 1e6
-    )  # a tenth more was answered while warming up
-    bad = {status: count for status, count in result.statuses.items() if status >= 400}
-    return {
-        "work": work.name,
-        "rps": result.rps,
-        "p50_ms": result.p50_ms,
-        "p99_ms": result.p99_ms,
-        "cpu_us": cpu_us,
-        "bytes": result.body_bytes,
-        "errors": ", ".join(f"{count} × {status}" for status, count in bad.items()),
-    }
+    cpu_us = (work.server.cpu_s() - before) / max(found.answered, 1) * 1e6
+    wrong = [f"{count} x {status}" for status, count in found.statuses.items() if status != work.status]
+    if found.broken:
+        wrong.append(f"{found.broken} broken off")
+    return Row(
+        work.name, found.rps, found.p50_ms, found.p99_ms, cpu_us, found.body_bytes, note=", ".join(wrong)
+    )
 
 
-async def run(seconds: float, only: str, starts: int) -> list[Figures]:
-    """All rows; the yardsticks serve the bytes of the native chat of 100 messages."""
-    rows: list[Figures] = []
-    with server.chatkeep() as running:
-        rows.append({"work": "resident memory idle, MB", "rps": running.memory_mb()})
-        sample = scenarios.make_chat(running, 100)
-        body = json.dumps(
-            scenarios.ask(running, "GET", scenarios.DIALECTS["native"].format(sample))[0]
-        ).encode()
-        works = itertools.chain(scenarios.reads(running), scenarios.appends(running))
-        rows += [await measure(running, work, seconds) for work in works if only in work.name]
-    rows += await yardsticks(body, seconds)
-    times = []
-    for _ in range(starts):
-        with server.chatkeep() as running:
-            times.append(running.start_s)
-    if times:
-        rows.append(
-            {"work": f"start to first /health, s (median of {starts})", "rps": statistics.median(times)}
-        )
-    return rows
+def report(scale: Scale, *, seconds: float, rounds: int, only: str) -> Report:
+    """Start, load, stop. The rounds are interleaved, so that a noisy moment hits one round of a row and not all."""
+    with tempfile.TemporaryDirectory(prefix="chatkeep-bench-") as temporary, ExitStack() as stack:
+        folder = Path(temporary)
+        for name in ("reads", "writes", "bodies"):
+            (folder / name).mkdir()
+        reads = stack.enter_context(server.chatkeep(folder / "reads"))
+        memory_mb = reads.memory_mb()
+        library = Library(reads, scale)
+        writes = reads if scale is SMALL else stack.enter_context(server.chatkeep(folder / "writes"))
+        bodies = folder / "bodies"
+        for size in scale.sizes:
+            (bodies / str(size)).write_bytes(library.body(size))
+        bare, nginx = stack.enter_context(server.bare(bodies)), stack.enter_context(server.nginx(bodies))
+        works = [*yardsticks(BARE, bare, scale), *yardsticks(NGINX, nginx, scale), *library.works()]
+        works += appends(writes, scale, seconds * rounds * WARM_UP)
+        works = [work for work in works if only in work.name or work.server in (bare, nginx)]
+        rows = uvloop.run(measure_all(works, seconds, rounds))
+        stack.close()
+        starts = [reads.start_s, *(_restart(folder / "reads", reads) for _ in range(scale.starts - 1))]
+    flatness = _flatness(rows)
+    rows = compared(rows, works)
+    return Report(rows, flatness, median(starts), memory_mb, has_nginx=nginx is not None)
 
 
-async def yardsticks(body: bytes, seconds: float) -> list[Figures]:
-    """The same bytes from a bare ASGI application and from nginx."""
-    rows = []
-    with server.bare(body) as running:
-        rows.append(await measure(running, Work("bare uvicorn, same bytes", _plain("/")), seconds))
-    with server.nginx(body) as found:
-        if found is not None:
-            rows.append(await measure(found, Work("nginx from disk, same bytes", _plain("/body")), seconds))
-    return rows
+def yardsticks(name: str, running: Running | None, scale: Scale) -> Iterator[Work]:
+    """The native chats' bytes from a server that does nothing else."""
+    if running is not None:
+        for size in scale.sizes:
+            asked = load.request("GET", f"/{size}", {})
+            yield Work(f"{name}, bytes of {size:,}", running, repeat(asked), size=size)
 
 
-def show(rows: list[Figures], console: Console) -> None:
-    """The table, with each row's ratio to the yardsticks."""
-    by_name = {row["work"]: row for row in rows}
-    bare = by_name.get("bare uvicorn, same bytes", {}).get("rps")
-    nginx = by_name.get("nginx from disk, same bytes", {}).get("rps")
-    table = Table(box=None, header_style="bold")
-    for column in ("work", "requests/s", "p50 ms", "p99 ms", "CPU µs", "× bare", "× nginx", "errors"):
-        table.add_column(column, justify="left" if column in ("work", "errors") else "right")
-    for row in rows:
-        if "p50_ms" not in row:
-            table.add_row(str(row["work"]), f"{row['rps']:,.2f}")
-            continue
-        ratios = [f"{float(row['rps']) / float(base):.2f}" if base else "-" for base in (bare, nginx)]
-        figures = (
-            f"{row['rps']:,.0f}",
-            f"{row['p50_ms']:.1f}",
-            f"{row['p99_ms']:.1f}",
-            f"{row['cpu_us']:.0f}",
-        )
-        table.add_row(str(row["work"]), *figures, *ratios, str(row["errors"]))
-    console.print(table)
-    appended = [float(row["rps"]) for row in rows if str(row["work"]).startswith("append")]
-    if appended:
-        console.print(f"appends: fastest / slowest = {max(appended) / max(min(appended), 1):.2f}")
-    if not nginx:
-        console.print("nginx is not installed: no ratio to it.")
+async def measure_all(works: Sequence[Work], seconds: float, rounds: int) -> list[Row]:
+    """The median of every row."""
+    found = [[await measure(work, seconds) for work in works] for _ in range(rounds)]
+    return [middle(rows) for rows in zip(*found, strict=True)]
+
+
+def compared(rows: Sequence[Row], works: Sequence[Work]) -> list[Row]:
+    """The rows with their CPU beside the yardsticks'."""
+    cpu_us = {row.work: row.cpu_us for row in rows}
+
+    def ratio(row: Row, work: Work, name: str) -> float | None:
+        beside = cpu_us.get(f"{name}, bytes of {work.size:,}")
+        return row.cpu_us / beside if beside else None
+
+    return [
+        replace(row, x_bare=ratio(row, work, BARE), x_nginx=ratio(row, work, NGINX))
+        for row, work in zip(rows, works, strict=True)
+    ]
 
 
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=3.0, help="measured time of each row")
-    parser.add_argument("--only", default="", help="only rows whose name has this text")
-    parser.add_argument("--starts", type=int, default=STARTS, help="how many starts are timed")
-    parser.add_argument("--json", type=Path, help="also write the figures to this file")
+    parser.add_argument("--seconds", type=float, default=1.0, help="measured time of each row in each round")
+    parser.add_argument("--rounds", type=int, default=3, help="how often each row is measured")
+    parser.add_argument("--only", default="", metavar="TEXT", help="only rows whose name has this text")
+    parser.add_argument("--small", action="store_true", help="few and small chats: does it run at all?")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to this file")
     said = parser.parse_args()
-    console = Console(width=max(Console().width, 110), file=sys.stdout)
-    os.sched_setaffinity(0, {LOAD_CORE})
-    rows = uvloop.run(run(said.seconds, said.only, said.starts))
-    show(rows, console)
+    keep_off()
+    made = report(SMALL if said.small else Scale(), seconds=said.seconds, rounds=said.rounds, only=said.only)
+    print(made.show())
     if said.json is not None:
-        said.json.write_text(json.dumps(rows, indent=1))
+        made.write(said.json)
 
 
-def _plain(path: str) -> itertools.repeat[bytes]:
-    return itertools.repeat(load.request("GET", path, {}))
+def _restart(folder: Path, before: Running) -> float:
+    with server.chatkeep(folder, before.key) as running:
+        return running.start_s
+
+
+def _flatness(rows: Sequence[Row]) -> float | None:
+    found = [row.rps for row in rows if row.work.startswith("append") and row.rps]
+    return max(found) / min(found) if found else None
 
 
 if __name__ == "__main__":

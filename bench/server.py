@@ -1,7 +1,9 @@
-"""Servers to be measured: chatkeep itself, a bare ASGI application, nginx. Each on core 0."""
+"""Servers to be measured: chatkeep itself, a bare ASGI application, nginx. Each a process on one core, on loopback."""
 
 from __future__ import annotations
 
+import http.client
+import json
 import os
 import re
 import shutil
@@ -9,153 +11,161 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-SERVER_CORE, LOAD_CORE = 0, 1
+HOST = "127.0.0.1"
 START_S = 60.0
+STOP_S = 15.0
+LOOK_S = 0.002
 _TICKS = os.sysconf("SC_CLK_TCK")
-_BARE = """
-import sys, uvicorn
-body = open(sys.argv[2], "rb").read()
-head = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-async def app(scope, receive, send):
-    await send({"type": "http.response.start", "status": 200, "headers": head})
-    await send({"type": "http.response.body", "body": body})
-options = {"loop": "uvloop", "http": "httptools", "lifespan": "off", "access_log": False, "log_level": "warning"}
-uvicorn.run(app, port=int(sys.argv[1]), **options)
-"""
+_CORES = sorted(os.sched_getaffinity(0))
 _NGINX = """
-worker_processes 1; daemon off; pid {folder}/pid; error_log {folder}/error.log; worker_cpu_affinity 1;
+worker_processes 1; daemon off; master_process off; {user} pid {folder}/pid; error_log {folder}/error.log;
 events {{ worker_connections 1024; }}
-http {{ access_log off; sendfile on; keepalive_requests 100000000;
+http {{ access_log off; sendfile on; keepalive_requests 1000000000; default_type application/json;
   client_body_temp_path {folder}; proxy_temp_path {folder};
   fastcgi_temp_path {folder}; uwsgi_temp_path {folder}; scgi_temp_path {folder};
-  server {{ listen 127.0.0.1:{port}; root {folder}; }} }}
+  server {{ listen 127.0.0.1:{port}; root {folder}/bodies; }} }}
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A server: its port, its process ids, and chatkeep's owner key."""
+    """A server: its port, its process, chatkeep's owner key, and the seconds from its start to its first answer."""
 
     port: int
-    pids: tuple[int, ...]
-    key: str = ""
-    start_s: float = 0.0
+    pid: int
+    key: str
+    start_s: float
 
     def cpu_s(self) -> float:
-        """User and system time so far."""
-        total = 0
-        for pid in self.pids:
-            fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-            total += int(fields[11]) + int(fields[12])
-        return total / _TICKS
+        """User and system time so far, of all threads."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / _TICKS
 
     def memory_mb(self) -> float:
-        """Resident memory."""
-        found = [re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text()) for pid in self.pids]
-        return sum(int(each[1]) for each in found if each) / 1024
+        """Resident memory, in MiB."""
+        found = re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{self.pid}/status").read_text())
+        return int(found[1]) / 1024 if found else 0.0
+
+    def ask(self, method: str, path: str, body: bytes | None = None) -> tuple[int, Mapping[str, str], bytes]:
+        """One request: status, headers by lower-case name, body."""
+        connection = http.client.HTTPConnection(HOST, self.port, timeout=60)
+        headers = {"authorization": f"Bearer {self.key}", "content-type": "application/json"}
+        try:
+            connection.request(method, path, body, headers)
+            answer = connection.getresponse()
+            return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
+        finally:
+            connection.close()
+
+    def make(self, path: str, body: Any) -> Any:
+        """POST what must be made; its JSON."""
+        status, _, answer = self.ask(
+            "POST", path, body if isinstance(body, bytes) else json.dumps(body).encode()
+        )
+        if status >= http.HTTPStatus.BAD_REQUEST:
+            raise RuntimeError(f"POST {path}: {status} {answer.decode()}")
+        return json.loads(answer)
 
 
 @contextmanager
-def chatkeep() -> Iterator[Running]:
-    """`chatkeep serve` on a fresh data folder, without the offline model and without a log of requests."""
-    with tempfile.TemporaryDirectory() as folder:
-        command = [
-            sys.executable,
-            "-c",
-            "from chatkeep.cli import main; main()",
-            "serve",
-            "--port",
-            str(_free_port()),
-        ]
-        others = {name: value for name, value in os.environ.items() if not name.startswith("CHATKEEP_")}
-        settings = {"CHATKEEP_LOCAL_MODEL": "false", "CHATKEEP_LOG_LEVEL": "error"}
-        began = time.perf_counter()
-        with _process(
-            [*command, "--data", f"{folder}/data"], {**others, **settings}, Path(folder) / "out"
-        ) as process:
-            port = int(command[-1])
-            start_s = _until_up(port, "/health", began)
-            key = re.search(r"CHATKEEP_KEY=(\S+)", _said(Path(folder) / "out"))
-            assert key is not None
-            yield Running(port, (process.pid,), key[1], start_s)
+def chatkeep(folder: Path, key: str = "") -> Iterator[Running]:
+    """`chatkeep serve` as it comes, on the data in `folder` and with all it writes in a file there.
+
+    Without the offline model; with a provider nobody asks, so that chats have a model. `key` for a folder that was
+    started before.
+    """
+    port = free_port()
+    settings = {
+        "CHATKEEP_LOCAL_MODEL": "false",
+        "CHATKEEP_PROVIDERS__NOBODY__BASE_URL": f"http://{HOST}:9/v1",
+    }
+    chosen = [f"{name}={value}" for name, value in settings.items()]
+    program = Path(sys.executable).with_name("chatkeep")
+    # Bytecode is there after an installation; a shell that forbids it would make every start compile anew.
+    command = ["env", "-u", "PYTHONDONTWRITEBYTECODE", *chosen, str(program), "serve"]
+    command += ["--host", HOST, "--port", str(port), "--data", str(folder / "data")]
+    with _process(command, folder / "said") as (pid, began):
+        start_s = _until_up(port, "/health", began)
+        yield Running(port, pid, key or _key(folder / "said"), start_s)
 
 
 @contextmanager
-def bare(body: bytes) -> Iterator[Running]:
-    """uvicorn with an application that answers these bytes to everything: what the same server costs without us."""
-    with tempfile.TemporaryDirectory() as folder:
-        file, port = Path(folder) / "body", _free_port()
-        file.write_bytes(body)
-        with _process(
-            [sys.executable, "-c", _BARE, str(port), str(file)], dict(os.environ), Path(folder) / "out"
-        ) as process:
-            _until_up(port, "/", time.perf_counter())
-            yield Running(port, (process.pid,))
+def bare(bodies: Path) -> Iterator[Running]:
+    """uvicorn with an application that answers with files read before: what the same server costs without us."""
+    port = free_port()
+    command = [sys.executable, "-m", "bench.bare", str(port), str(bodies)]
+    with _process(command, bodies.parent / "bare-said") as (pid, began):
+        yield Running(port, pid, "", _until_up(port, "/", began))
 
 
 @contextmanager
-def nginx(body: bytes) -> Iterator[Running | None]:
-    """nginx with one worker that serves these bytes from disk as `/body`; None where it is not installed."""
+def nginx(bodies: Path) -> Iterator[Running | None]:
+    """nginx, one process, serving the files from disk; None where it is not installed."""
     program = shutil.which("nginx")
     if program is None:
         yield None
         return
-    with tempfile.TemporaryDirectory() as folder:
-        port = _free_port()
-        (Path(folder) / "body").write_bytes(body)
-        Path(folder).chmod(0o755)
-        config = Path(folder) / "nginx.conf"
-        config.write_text(_NGINX.format(folder=folder, port=port))
-        with _process(
-            [program, "-c", str(config), "-p", folder], dict(os.environ), Path(folder) / "out"
-        ) as process:
-            _until_up(port, "/body", time.perf_counter())
-            children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-            yield Running(port, tuple(int(pid) for pid in children))
+    port, folder = free_port(), bodies.parent
+    config = folder / "nginx.conf"
+    user = "user root;" if os.geteuid() == 0 else ""
+    config.write_text(_NGINX.format(folder=folder, port=port, user=user))
+    with _process([program, "-c", str(config), "-p", str(folder)], folder / "nginx-said") as (pid, began):
+        yield Running(port, pid, "", _until_up(port, "/", began))
+
+
+def keep_off() -> None:
+    """Keep this process, which makes the load, off the core of the servers. Where there is but one, it stays there."""
+    os.sched_setaffinity(0, {_CORES[-1]})
+
+
+def free_port() -> int:
+    """A port nobody listens on just now."""
+    with socket.create_server((HOST, 0)) as listener:
+        return int(listener.getsockname()[1])
 
 
 @contextmanager
-def _process(command: list[str], environment: dict[str, str], out: Path) -> Iterator[subprocess.Popen[bytes]]:
-    with out.open("wb") as file:
-        process = subprocess.Popen(command, env=environment, stdout=file, stderr=subprocess.STDOUT)
-    os.sched_setaffinity(process.pid, {SERVER_CORE})
+def _process(command: list[str], said: Path) -> Iterator[tuple[int, float]]:
+    with said.open("wb") as file:
+        os.sched_setaffinity(0, {_CORES[0]})  # for the child, whose threads all inherit it
+        began = time.perf_counter()
+        process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
+        keep_off()
     try:
-        yield process
+        yield process.pid, began
     finally:
         process.send_signal(signal.SIGTERM)
         with suppress(subprocess.TimeoutExpired):
-            process.wait(15)
+            process.wait(STOP_S)
         process.kill()
         process.wait()
 
 
 def _until_up(port: int, path: str, began: float) -> float:
     while time.perf_counter() - began < START_S:
-        with suppress(urllib.error.URLError, ConnectionError):
-            urllib.request.urlopen(f"http://127.0.0.1:{port}{path}").read()
+        connection = http.client.HTTPConnection(HOST, port, timeout=START_S)
+        try:
+            connection.request("GET", path)
+            connection.getresponse().read()
             return time.perf_counter() - began
-        time.sleep(0.005)
+        except ConnectionError:
+            time.sleep(LOOK_S)
+        finally:
+            connection.close()
     raise RuntimeError(f"nothing answers on port {port}")
 
 
-def _said(out: Path) -> str:
-    for _ in range(200):
-        text = out.read_text()
-        if "CHATKEEP_KEY=" in text:
-            return text
-        time.sleep(0.01)
-    return ""
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+def _key(said: Path) -> str:
+    until = time.perf_counter() + START_S
+    while time.perf_counter() < until:
+        if found := re.search(r"CHATKEEP_KEY=(\S+)", said.read_text()):
+            return found[1]
+        time.sleep(LOOK_S)
+    raise RuntimeError("the server told no key at its first start")

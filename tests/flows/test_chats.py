@@ -224,7 +224,8 @@ async def test_what_breaks_a_rule_is_refused_and_nothing_is_made(
     office: Office, body: dict[str, Any], field: str
 ) -> None:
     problem = await office.refusal(422, "POST", "/chats", body=body)
-    assert (problem["code"], problem["field"]) == ("invalid_field", field)
+    assert problem["code"] == "invalid_field"
+    assert problem["field"] == field or problem["field"].startswith(f"{field}.")
     assert (await office.native("GET", "/chats?owner=any"))["total_count"] == 0
 
 

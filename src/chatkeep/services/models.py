@@ -55,6 +55,12 @@ async def get(ctx: Context, model_id: ModelId) -> Model:
     return await ctx.peek(body)
 
 
+async def stamp(ctx: Context) -> str:
+    """What a rendering that names models depends on besides its chat's version; one point read at most."""
+    organisation_id = ctx.principal.organisation_id
+    return await ctx.system.store.recall(organisation_id, ("models", organisation_id), models.stamp)
+
+
 async def find(ctx: Context, model_id: ModelId) -> Model | None:
     """The model a chat names, if it is still there; for readers of chats."""
 

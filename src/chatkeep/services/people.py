@@ -56,13 +56,19 @@ async def sign_up(system: System, wanted: SignUp) -> Session:
     Raises `SignUpClosed`, `AlreadyExists`, `InvalidField`.
     """
     email = _checked(system, wanted)
-    secret = await _hashed(wanted.password)
     home = (await system.store.read(None, organisations.everyone))[0]
 
-    async def body(tx: Transaction) -> Account:
+    async def is_first_of_all(tx: Transaction) -> bool:
         is_first = await principals.count_with_email(tx) == 0
         if not is_first and not system.policy.is_sign_up_open:
             raise SignUpClosed()
+        return is_first
+
+    await system.store.read(home.id, is_first_of_all)  # A hash is dear: none is made for those who may not.
+    secret = await _hashed(wanted.password)
+
+    async def body(tx: Transaction) -> Account:
+        is_first = await is_first_of_all(tx)
         made = _account(system, home.id, "person", "owner" if is_first else "member", wanted.name)
         made = replace(made, email=email, password_hash=secret, profile_image_url=wanted.profile_image_url)
         await _insert(tx, made)
@@ -82,12 +88,14 @@ async def sign_in(system: System, email: str, password: str, *, address: str) ->
 
 async def _proven(system: System, email: str, password: str) -> Account:
     async def find(tx: Transaction) -> Account | None:
-        return await principals.find_by_email(tx, email)
+        account = await principals.find_by_email(tx, email)
+        home = None if account is None else await organisations.find(tx, account.organisation_id)
+        is_let_in = account is not None and account.disabled_at is None
+        return account if is_let_in and home is not None and home.suspended_at is None else None
 
     account = await system.store.read(None, find)
-    stored = account.password_hash if account is not None else None
-    is_right = await _verified(password, stored or _decoy())
-    if account is None or stored is None or not is_right or account.disabled_at is not None:
+    is_right = await _verified(password, None if account is None else account.password_hash)
+    if account is None or not is_right:
         raise WrongPassword()
     return account
 
@@ -237,8 +245,12 @@ async def _hashed(password: str) -> str:
         return await asyncio.to_thread(_hasher().hash, password)
 
 
-async def _verified(password: str, stored: str) -> bool:
+async def _verified(password: str, stored: str | None) -> bool:
     if len(password.encode(errors="replace")) > PASSWORD_BYTES_MAX:
         return False
+
+    def verify() -> bool:
+        return _hasher().verify(password, stored or _decoy()) and stored is not None
+
     async with _hashing:
-        return await asyncio.to_thread(_hasher().verify, password, stored)
+        return await asyncio.to_thread(verify)

@@ -52,6 +52,13 @@ async def page(tx: Transaction, *, after_id: str, limit: int) -> list[Model]:
     return [_model(row) for row in await tx.all("models_page", after_id=after_id, row_limit=limit)]
 
 
+async def stamp(tx: Transaction) -> str:
+    """Text that moves whenever a model of the organisation is added, changed or removed."""
+    row = await tx.one("models_stamp")
+    assert row is not None
+    return f"{row[0]}.{row[1]:x}"
+
+
 def _card_values(card: ModelCard) -> dict[str, Value]:
     return {
         "display_name": card.display_name,

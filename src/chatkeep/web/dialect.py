@@ -18,7 +18,7 @@ from fastapi.security.base import SecurityBase as SecurityScheme
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import HTMLResponse, Response
-from starlette.routing import compile_path
+from starlette.routing import BaseRoute, compile_path
 
 from chatkeep import __version__
 from chatkeep.domain.chat import Dialect
@@ -126,9 +126,7 @@ def build(house: House, manner: Manner, routers: Sequence[APIRouter], hot: Seque
     app = _make_app(house, manner)
     for router in routers:
         app.include_router(router)
-    _answer_errors(
-        app, manner, [each for router in routers for each in router.routes if isinstance(each, APIRoute)]
-    )
+    _answer_errors(app, manner, [each for router in routers for each in router.routes])
     return Built(manner, app, HotTable(house, manner, hot))
 
 
@@ -163,7 +161,7 @@ def _make_app(house: House, manner: Manner) -> FastAPI:
     return app
 
 
-def _answer_errors(app: FastAPI, manner: Manner, routes: Sequence[APIRoute]) -> None:
+def _answer_errors(app: FastAPI, manner: Manner, routes: Sequence[BaseRoute]) -> None:
     async def domain_error(request: Request, error: Exception) -> Response:
         assert isinstance(error, ChatkeepError)
         return manner.write_error(error, request.method)
@@ -174,15 +172,7 @@ def _answer_errors(app: FastAPI, manner: Manner, routes: Sequence[APIRoute]) -> 
 
     async def http_error(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        response = manner.write_plain(error.status_code, str(error.detail), request.method)
-        response.headers.update(error.headers or {})
-        if "allow" in response.headers:  # Starlette names the methods of the first route that has this path
-            path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
-            methods = {
-                method for route in routes if route.path_regex.match(path) for method in route.methods or ()
-            }
-            response.headers["allow"] = ", ".join(sorted(methods)) or response.headers["allow"]
-        return response
+        return answer_http_error(manner, routes, request, error)
 
     async def replay(_: Request, error: Exception) -> Response:
         assert isinstance(error, Replay)
@@ -197,6 +187,21 @@ def _answer_errors(app: FastAPI, manner: Manner, routes: Sequence[APIRoute]) -> 
     app.add_exception_handler(RequestValidationError, validation_error)
     app.add_exception_handler(HTTPException, http_error)
     app.add_exception_handler(Replay, replay)
+
+
+def answer_http_error(
+    manner: Manner, routes: Sequence[BaseRoute], request: Request, error: HTTPException
+) -> Response:
+    """An error of HTTP itself in the dialect's shape; a 405 names the methods of all routes with this path."""
+    response = manner.write_plain(error.status_code, str(error.detail), request.method)
+    response.headers.update(error.headers or {})
+    if "allow" in response.headers:  # Starlette names those of the first such route only
+        path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
+        ours = [each for each in routes if isinstance(each, APIRoute)]
+        first = next((each.path for each in ours if each.path_regex.match(path)), None)
+        methods = {method for each in ours if each.path == first for method in each.methods or ()}
+        response.headers["allow"] = ", ".join(sorted(methods)) or response.headers["allow"]
+    return response
 
 
 def write_replay(replay: Replay, manner: Manner) -> Response:

@@ -7,12 +7,12 @@ import re
 from chatkeep.domain.chat import ChatAccess
 from chatkeep.services.chats import Versions
 
-_ETAG = re.compile(r'"([0-9a-f]{1,16})-([0-9]{1,18})"')
+_ETAG = re.compile(r'"([0-9a-f]{1,16})-([0-9]{1,18})(?:\.[^"]*)?"')
 
 
-def write(found: ChatAccess) -> str:
-    """The strong ETag of a chat as it is now."""
-    return f'"{found.created_at:x}-{found.version}"'
+def write(found: ChatAccess, stamp: str = "") -> str:
+    """The strong ETag of a chat as it is now; `stamp` is what else its rendering depends on."""
+    return f'"{found.created_at:x}-{found.version}{stamp and "." + stamp}"'
 
 
 def matches(header: str, etag: str) -> bool:

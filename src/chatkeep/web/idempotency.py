@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Annotated, Any
 
+from fastapi import Header
 from starlette.requests import Request
 
 from chatkeep.domain.errors import InvalidField
@@ -14,6 +15,17 @@ from chatkeep.services.context import Answer, Claim, Context
 from chatkeep.store.idempotency import RequestKey
 
 HEADER = "idempotency-key"
+Key = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        description="The same key with the same request has one effect and one answer.",
+        min_length=1,
+        max_length=255,
+        pattern="^[ -~]+$",
+    ),
+]
+"""The header as a route declares it, so that it is in the OpenAPI document; `claimed` reads it from the request."""
 
 
 async def claimed(ctx: Context, request: Request, render: Callable[[Any], Answer | None]) -> Context:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from starlette.requests import Request
@@ -15,9 +16,20 @@ from chatkeep.services import chats
 from chatkeep.services.context import Context
 from chatkeep.web import etags
 
-Key: TypeAlias = tuple[str, str, int, int, str]
+Key: TypeAlias = tuple[str, str, int, int, str, str]
 JSON = "application/json"
 PRIVATE = {"cache-control": "private, no-cache"}
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Which rendering of a chat: `name` tells the dialect and the kind of reader, `stamp` what else the bytes depend on
+    (and so the ETag), `headers` go with the answer.
+    """
+
+    name: str
+    stamp: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class RenderedCache:
@@ -49,19 +61,16 @@ async def answer_chat(
     cache: RenderedCache,
     ctx: Context,
     request: Request,
-    view: str,
+    view: View,
     render: Callable[[ChatThread], bytes] | Callable[[ChatThread], Awaitable[bytes]],
-    *,
-    headers: Mapping[str, str] | None = None,
 ) -> Response:
     """GET one chat: 304 if the client has this version, else the rendered answer, from the cache where it is there.
 
-    `view` names the dialect and everything else the body depends on besides the chat; the path parameter is `chat_id`.
-    Raises `NotFound`, `MissingScope`.
+    The path parameter is `chat_id`. Raises `NotFound`, `MissingScope`.
     """
     chat_id = ChatId(request.path_params["chat_id"])
     found = await chats.peek(ctx, chat_id)
-    etag = etags.write(found)
+    etag = etags.write(found, view.stamp)
     asked = request.headers.get("if-none-match")
     if asked is not None and etags.matches(asked, etag):
         return Response(status_code=304, headers={"etag": etag, **PRIVATE})
@@ -71,12 +80,10 @@ async def answer_chat(
         thread = await chats.read(ctx, chat_id)
         rendered = render(thread)
         body = rendered if isinstance(rendered, bytes) else await rendered
-        etag = etags.write(thread.chat.access)
+        etag = etags.write(thread.chat.access, view.stamp)
         cache.put(_key(ctx, chat_id, thread.chat.access, view), body)
-    return Response(
-        body, media_type=JSON, headers={"etag": etag, "cache-control": "private, no-cache", **(headers or {})}
-    )
+    return Response(body, media_type=JSON, headers={"etag": etag, **PRIVATE, **view.headers})
 
 
-def _key(ctx: Context, chat_id: ChatId, found: ChatAccess, view: str) -> Key:
-    return (ctx.principal.organisation_id, chat_id, found.created_at, found.version, view)
+def _key(ctx: Context, chat_id: ChatId, found: ChatAccess, view: View) -> Key:
+    return (ctx.principal.organisation_id, chat_id, found.created_at, found.version, view.name, view.stamp)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
-from chatkeep.domain.errors import IdempotencyInFlight, StoreFull
+from chatkeep.domain.errors import StoreFull
 from tests.flows.office import idle
 from tests.upstream import DONE, Raw, finish_event, text_event
 from tests.world import NATIVE, World
@@ -35,9 +36,8 @@ async def test_a_full_disk_at_the_end_is_told_at_once_and_made_good_once_there_i
     told = await asyncio.wait_for(asking, PATIENCE_S)
     assert (told.status_code, told.json()["code"]) == (507, StoreFull.code)
     assert (await world.native("GET", f"/chats/{chat['id']}"))["status"] == "generating"
-    again = await world.client.post(post, headers=headers, json={"message": "Q"})
-    assert again.json()["code"] == IdempotencyInFlight.code
-    await limit_pages(world, 2**30)
+    with suppress(StoreFull):  # it may share its commit with an end that is being tried again
+        await limit_pages(world, 2**30)
     await idle(world)
     read = await world.native("GET", f"/chats/{chat['id']}")
     assert (read["status"], [message["content"] for message in read["messages"]]) == (None, ["Q", LONG])
@@ -58,4 +58,5 @@ async def test_a_stream_ends_with_an_error_event_when_its_end_can_not_be_written
     last = told.text.rstrip().rsplit("\n\n", 1)[1]
     assert last.startswith("event: error\n")
     assert "nothing was written" in last
-    await limit_pages(world, 2**30)
+    with suppress(StoreFull):  # it may share its commit with an end that is being tried again
+        await limit_pages(world, 2**30)

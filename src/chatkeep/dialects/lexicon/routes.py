@@ -17,10 +17,11 @@ from chatkeep.web import dialect, etags
 from chatkeep.web.answers import JsonAnswer, write
 from chatkeep.web.dialect import Built, Hot, TheHouse, make_router
 from chatkeep.web.house import House
-from chatkeep.web.idempotency import claimed
-from chatkeep.web.rendered import JSON, answer_chat
+from chatkeep.web.idempotency import Key, claimed
+from chatkeep.web.rendered import JSON, View, answer_chat
 
 router = make_router()
+VIEW = View(translate.NAME)
 CREATED = 201
 LIMIT_MAX = 100
 OFFSET_MAX = 2**31 - 1
@@ -31,10 +32,6 @@ Offset = Annotated[int, Query(ge=0, le=OFFSET_MAX, description="How many message
 Limit = Annotated[int, Query(ge=1, le=LIMIT_MAX, description="How many messages at most.")]
 Order = Annotated[Literal["asc", "desc"], Query(description="Oldest first, or newest first.")]
 IfNoneMatch = Annotated[str | None, Header(description="Answer 304 if the chat still has this ETag.")]
-Key = Annotated[
-    str | None,
-    Header(alias="Idempotency-Key", description="The same key with the same request makes one chat."),
-]
 
 
 @router.post(CHATS, status_code=CREATED, summary="Create Chat", responses={CREATED: {"model": wire.ChatOut}})
@@ -58,7 +55,7 @@ async def get(
 
 async def answer_get(house: House, ctx: Context, request: Request) -> Response:
     """`get` without FastAPI's layers."""
-    return await answer_chat(house.rendered, ctx, request, translate.NAME, _render)
+    return await answer_chat(house.rendered, ctx, request, VIEW, _render)
 
 
 @router.get(f"{CHAT}/messages", summary="Get Chat Messages", responses={200: {"model": wire.MessagePage}})

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal, NotRequired
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from typing_extensions import TypedDict
 
-Id = Annotated[str, StringConstraints(min_length=1, max_length=128)]
+Id = Annotated[str, StringConstraints(pattern="^[A-Za-z0-9._:@/+=-]{1,128}$")]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"\S")]
 JsonMap = dict[str, Any]
 Role = Literal["user", "assistant", "system", "tool"]
 Visibility = Literal["private", "organization", "shared"]
@@ -47,9 +48,7 @@ class ChatQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    owner: str = Field(
-        "me", description="`me`, `any` for all you may read, or a person's id.", max_length=128
-    )
+    owner: Id = Field("me", description="`me`, `any` for all you may read, or a person's id.")
     archived: bool | None = None
     pinned: bool | None = None
     folder_id: Id | None = None
@@ -83,12 +82,15 @@ class ChatIn(Strict):
     source: str | None = Field(
         None, description="Where exactly it comes from: dashboard, slack, …", max_length=200
     )
-    tags: list[str] = Field(default_factory=list)
+    tags: list[Name] = Field(default_factory=list, max_length=50)
     folder_id: Id | None = None
     pinned: bool = False
     archived: bool = False
     ttl_s: int | None = Field(
-        None, description="Makes the chat ephemeral: it is deleted after so many seconds."
+        None,
+        ge=1,
+        le=31_622_400,
+        description="Makes the chat ephemeral: it is deleted after so many seconds.",
     )
     messages: list[MessageIn] = Field(default_factory=list, max_length=1000)
 
@@ -102,7 +104,7 @@ class ChatPatch(Strict):
     model_id: Id | None = None
     visibility: Visibility = "private"
     shared_with: list[Id] = Field(default_factory=list)
-    tags: list[str] = Field(default_factory=list)
+    tags: list[Name] = Field(default_factory=list, max_length=50)
     folder_id: Id | None = None
     pinned: bool = False
     archived: bool = False
@@ -125,14 +127,14 @@ class GenerateIn(Strict):
 class ModelIn(Strict):
     """A model of the organisation's own, or what to change in one."""
 
-    display_name: str
-    context_window: int = Field(description="Tokens, 1 to 2,000,000.")
+    display_name: Name
+    context_window: int = Field(ge=1, le=2_000_000, description="Tokens.")
     description: str | None = None
     provider: str | None = Field(
         None, description="A configured provider; null for a model that has a parent."
     )
     model_name: str | None = Field(None, description="The model's name at its provider.")
-    max_tokens_per_request: int | None = None
+    max_tokens_per_request: int | None = Field(None, ge=1, le=200_000)
     supports_streaming: bool = True
     supports_tools: bool | None = None
     supports_vision: bool | None = None
@@ -140,7 +142,9 @@ class ModelIn(Strict):
     credit_multiplier: float | None = Field(None, allow_inf_nan=False)
     model_tier: Literal["standard", "premium"] | None = None
     lifecycle_state: Literal["active", "disabled", "deprecated", "end_of_life"] = "active"
-    end_of_life_at: str | None = Field(None, description="ISO 8601 UTC.")
+    end_of_life_at: str | None = Field(
+        None, description="ISO 8601 UTC.", json_schema_extra={"format": "date-time"}
+    )
     deprecation_notice: str | None = None
     is_recommended: bool = False
     enabled: bool = True
@@ -154,7 +158,7 @@ class ModelIn(Strict):
 class FolderIn(Strict):
     """A folder's name."""
 
-    name: str = Field(min_length=1, max_length=200)
+    name: Name
 
 
 class DocumentIn(Strict):

@@ -24,8 +24,8 @@ class SignUpIn(Lenient):
     """An account to make."""
 
     name: str
-    email: str
-    password: str = Field(description="8 characters to 1,024 bytes.")
+    email: str = Field(json_schema_extra={"format": "email"})
+    password: str = Field(description="8 characters to 1,024 bytes.", json_schema_extra={"minLength": 8})
     profile_image_url: str | None = None
 
 

@@ -20,21 +20,15 @@ from chatkeep.web import dialect
 from chatkeep.web.answers import JsonAnswer, write
 from chatkeep.web.dialect import Built, Hot, TheHouse, make_router
 from chatkeep.web.house import House
-from chatkeep.web.idempotency import claimed
-from chatkeep.web.rendered import answer_chat
+from chatkeep.web.idempotency import Key, claimed
+from chatkeep.web.rendered import View, answer_chat
 
 router = make_router()
+VIEW = View(MANNER.name)
 ChatPath = Annotated[
     str, Path(description="The chat's UUID, made by the client.", json_schema_extra={"format": "uuid"})
 ]
 IfNoneMatch = Annotated[str | None, Header(description="Answer 304 if the chat still has this ETag.")]
-Key = Annotated[
-    str | None,
-    Header(
-        alias="Idempotency-Key",
-        description="The same key with the same request has one effect and one answer.",
-    ),
-]
 
 
 @router.post("/v2/chat/{chat_id}", summary="Create a chat", responses={200: {"model": wire.ChatOut}})
@@ -56,7 +50,7 @@ async def get(
 async def answer_get(house: House, ctx: Context, request: Request) -> Response:
     """`get` without FastAPI's layers."""
     request.path_params["chat_id"] = translate.chat_id(request.path_params["chat_id"])
-    return await answer_chat(house.rendered, ctx, request, MANNER.name, _rendered)
+    return await answer_chat(house.rendered, ctx, request, VIEW, _rendered)
 
 
 @router.delete("/v2/chat/{chat_id}", summary="Delete a chat", responses={200: {"model": wire.DeletedOut}})

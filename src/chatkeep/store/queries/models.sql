@@ -54,3 +54,7 @@ SELECT organisation_id, id, display_name, description, provider, model_name, con
 FROM models
 WHERE organisation_id = :organisation_id AND id > :after_id
 ORDER BY id LIMIT :row_limit;
+
+-- name: models_stamp^
+-- Moves whenever a model is added, changed or removed: what else a rendered chat may depend on.
+SELECT count(*), coalesce(max(updated_at), 0) FROM models WHERE organisation_id = :organisation_id;

@@ -19,12 +19,13 @@ from chatkeep.services import chats, models
 from chatkeep.services.context import Answer, Context
 from chatkeep.web import etags
 from chatkeep.web.answers import JsonAnswer, write
-from chatkeep.web.dialect import Hot, TheHouse, make_router
+from chatkeep.web.dialect import Hot, house_of, make_router
 from chatkeep.web.house import House
-from chatkeep.web.idempotency import claimed
-from chatkeep.web.rendered import JSON, answer_chat
+from chatkeep.web.idempotency import Key, claimed
+from chatkeep.web.rendered import JSON, View, answer_chat
 
 router = make_router()
+VIEW = View(translate.NAME)
 OK, DELETED = 200, 204
 CHAT = "/v1/chats/{chat_id}"
 EXPAND = "expand[]"
@@ -41,13 +42,6 @@ IncludeDeleted = Annotated[
 Expand = Annotated[
     list[str] | None,
     Query(alias=EXPAND, description="What to include: `model`. Other values are passed over. Repeatable."),
-]
-Key = Annotated[
-    str | None,
-    Header(
-        alias="Idempotency-Key",
-        description="The same key with the same request has one effect and one answer.",
-    ),
 ]
 
 
@@ -83,14 +77,13 @@ async def list_chats(
 async def get(
     chat_id: ChatPath,
     ctx: Caller,
-    house: TheHouse,
     request: Request,
     expand: Expand = None,
     include_deleted: IncludeDeleted = False,
     if_none_match: IfNoneMatch = None,
 ) -> Response:
     """One chat with the messages of its current path. The ETag is its version."""
-    return await answer_get(house, ctx, request)
+    return await answer_get(house_of(request), ctx, request)
 
 
 async def answer_get(house: House, ctx: Context, request: Request) -> Response:
@@ -101,7 +94,7 @@ async def answer_get(house: House, ctx: Context, request: Request) -> Response:
         thread = await chats.read(ctx, chat_id, with_deleted=with_deleted)
         return await _afresh(ctx, thread, is_expanded=is_expanded)
     try:
-        return await answer_chat(house.rendered, ctx, request, translate.NAME, _kept)
+        return await answer_chat(house.rendered, ctx, request, VIEW, _kept)
     except NamesNoModel as met:
         return await _afresh(ctx, met.thread, is_expanded=False)
 

@@ -8,7 +8,7 @@ from fastapi import Header, Request, Response
 
 from chatkeep.dialects.cuadra import errors, stream, translate, wire
 from chatkeep.dialects.cuadra.manner import Caller
-from chatkeep.dialects.cuadra.routes.chats import OK, Key
+from chatkeep.dialects.cuadra.routes.chats import OK
 from chatkeep.domain.errors import InvalidField, NotFound, ProviderFailed
 from chatkeep.domain.ids import ChatId, ModelId, is_id
 from chatkeep.services import chats, models, runs
@@ -17,7 +17,7 @@ from chatkeep.services.runs import Outcome, StartedRun
 from chatkeep.web import sse
 from chatkeep.web.answers import JsonAnswer
 from chatkeep.web.dialect import TheHouse, make_router
-from chatkeep.web.idempotency import claimed
+from chatkeep.web.idempotency import Key, claimed
 
 router = make_router()
 StreamFormat = Annotated[

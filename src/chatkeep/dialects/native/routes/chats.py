@@ -18,21 +18,15 @@ from chatkeep.web import etags
 from chatkeep.web.answers import JsonAnswer, write
 from chatkeep.web.dialect import Hot, TheHouse, make_router
 from chatkeep.web.house import House
-from chatkeep.web.idempotency import claimed
-from chatkeep.web.rendered import answer_chat
+from chatkeep.web.idempotency import Key, claimed
+from chatkeep.web.rendered import View, answer_chat
 
 router = make_router()
+VIEW = View("native")
 CREATED = 201
 ChatPath = Annotated[str, Path(description="The chat's id.")]
 IfMatch = Annotated[str | None, Header(description="Only if the chat still has this ETag; else 412.")]
 IfNoneMatch = Annotated[str | None, Header(description="Answer 304 if the chat still has this ETag.")]
-Key = Annotated[
-    str | None,
-    Header(
-        alias="Idempotency-Key",
-        description="The same key with the same request has one effect and one answer.",
-    ),
-]
 Expand = Annotated[
     list[Literal["messages", "model"]] | None,
     Query(description="What to include: `messages` (the default) and `model`. Repeatable."),
@@ -86,7 +80,7 @@ async def answer_get(house: House, ctx: Context, request: Request) -> Response:
         raise InvalidField("expand", "must be 'messages' or 'model'")
     if "model" not in expand:
         return await answer_chat(
-            house.rendered, ctx, request, "native", lambda thread: _full(thread, None, expand)
+            house.rendered, ctx, request, VIEW, lambda thread: _full(thread, None, expand)
         )
     thread = await chats.read(ctx, ChatId(request.path_params["chat_id"]))
     model = await _model(ctx, thread.chat.model_id)

@@ -8,12 +8,12 @@ from fastapi import Path, Request, Response
 
 from chatkeep.dialects.native import translate, wire
 from chatkeep.dialects.native.manner import Caller
-from chatkeep.dialects.native.routes.chats import CREATED, ChatPath, Key
+from chatkeep.dialects.native.routes.chats import CREATED, ChatPath
 from chatkeep.domain.ids import ChatId, DocumentId
 from chatkeep.services import documents
 from chatkeep.web.answers import JsonAnswer, write
 from chatkeep.web.dialect import make_router
-from chatkeep.web.idempotency import claimed
+from chatkeep.web.idempotency import Key, claimed
 
 router = make_router()
 DocumentPath = Annotated[str, Path(description="The document's id.")]

@@ -8,12 +8,12 @@ from fastapi import Path, Request, Response
 
 from chatkeep.dialects.native import translate, wire
 from chatkeep.dialects.native.manner import Caller
-from chatkeep.dialects.native.routes.chats import CREATED, Key
+from chatkeep.dialects.native.routes.chats import CREATED
 from chatkeep.domain.ids import FolderId
 from chatkeep.services import folders
 from chatkeep.web.answers import JsonAnswer, write
 from chatkeep.web.dialect import make_router
-from chatkeep.web.idempotency import claimed
+from chatkeep.web.idempotency import Key, claimed
 
 router = make_router()
 FolderPath = Annotated[str, Path(description="The folder's id.")]

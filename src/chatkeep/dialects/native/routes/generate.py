@@ -8,7 +8,7 @@ from fastapi import Request, Response
 
 from chatkeep.dialects.native import errors, translate, wire
 from chatkeep.dialects.native.manner import Caller
-from chatkeep.dialects.native.routes.chats import ChatPath, Key
+from chatkeep.dialects.native.routes.chats import ChatPath
 from chatkeep.domain.errors import ChatkeepError, NotFound, ProviderFailed
 from chatkeep.domain.ids import ChatId, ModelId
 from chatkeep.domain.message import NewMessage
@@ -21,7 +21,7 @@ from chatkeep.services.runs import Outcome, Wish
 from chatkeep.web import sse
 from chatkeep.web.answers import JsonAnswer
 from chatkeep.web.dialect import TheHouse, make_router
-from chatkeep.web.idempotency import claimed
+from chatkeep.web.idempotency import Key, claimed
 
 router = make_router()
 OK = 200

@@ -9,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from chatkeep.dialects.native import translate, wire
 from chatkeep.dialects.native.manner import Caller
-from chatkeep.dialects.native.routes.chats import CREATED, ChatPath, Key
+from chatkeep.dialects.native.routes.chats import CREATED, ChatPath
 from chatkeep.domain.ids import ChatId
 from chatkeep.domain.message import Message
 from chatkeep.services import messages
@@ -18,7 +18,7 @@ from chatkeep.web.answers import JsonAnswer, write
 from chatkeep.web.dialect import Hot, make_router
 from chatkeep.web.faults import first_fault
 from chatkeep.web.house import House
-from chatkeep.web.idempotency import claimed
+from chatkeep.web.idempotency import Key, claimed
 from chatkeep.web.json import read_json
 
 router = make_router()

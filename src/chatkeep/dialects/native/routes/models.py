@@ -8,13 +8,13 @@ from fastapi import Path, Request, Response
 
 from chatkeep.dialects.native import translate, wire
 from chatkeep.dialects.native.manner import Caller
-from chatkeep.dialects.native.routes.chats import CREATED, Key
+from chatkeep.dialects.native.routes.chats import CREATED
 from chatkeep.dialects.native.routes.messages import Cursor, Limit
 from chatkeep.domain.ids import ModelId
 from chatkeep.services import models
 from chatkeep.web.answers import JsonAnswer, write
 from chatkeep.web.dialect import make_router
-from chatkeep.web.idempotency import claimed
+from chatkeep.web.idempotency import Key, claimed
 
 router = make_router()
 ModelPath = Annotated[str, Path(description="The model's id.")]

@@ -39,9 +39,7 @@ def _answer_as_the_vendor(app: FastAPI, house: House) -> None:
                 await context_of(house, request, FINDERS)
             except ChatkeepError as refusal:
                 return MANNER.write_error(refusal, request.method)
-        response = MANNER.write_plain(error.status_code, str(error.detail), request.method)
-        response.headers.update(error.headers or {})
-        return response
+        return dialect.answer_http_error(MANNER, [*auths.router.routes, *chats.router.routes], request, error)
 
     app.add_exception_handler(RequestValidationError, validation_error)
     app.add_exception_handler(HTTPException, http_error)

@@ -19,8 +19,8 @@ from chatkeep.services.context import Context
 from chatkeep.web.answers import JsonAnswer, write
 from chatkeep.web.dialect import Hot, TheHouse, make_router
 from chatkeep.web.house import House
-from chatkeep.web.idempotency import claimed
-from chatkeep.web.rendered import JSON, answer_chat
+from chatkeep.web.idempotency import Key, claimed
+from chatkeep.web.rendered import JSON, View, answer_chat
 
 router = make_router()
 CHATS = "/api/v1/chats"
@@ -33,10 +33,6 @@ NEVER_IDS = frozenset(
 VARY = {"vary": "authorization, x-api-key, cookie"}
 ChatPath = Annotated[str, Path(description="The chat's id.")]
 IfNoneMatch = Annotated[str | None, Header(description="Answer 304 if the chat still has this ETag.")]
-Key = Annotated[
-    str | None,
-    Header(alias="Idempotency-Key", description="The same key with the same request makes one chat."),
-]
 
 
 @router.post(f"{CHATS}/new", summary="Store a chat", responses={200: {"model": wire.ChatOut}})
@@ -80,11 +76,12 @@ async def answer_get(house: House, ctx: Context, request: Request) -> Response:
     async def render(thread: ChatThread) -> bytes:
         return await _read(ctx, thread)
 
-    return await answer_chat(house.rendered, ctx, request, _view(ctx.principal), render, headers=VARY)
+    view = View(_view(ctx.principal), await models.stamp(ctx), VARY)
+    return await answer_chat(house.rendered, ctx, request, view, render)
 
 
 @router.delete(f"{CHATS}/{{chat_id}}", summary="Delete a chat", response_model=bool)
-@router.delete(f"{SEEDS}/{{chat_id}}", include_in_schema=False)
+@router.delete(f"{SEEDS}/{{chat_id}}", summary="Delete a chat (beside the seed)", response_model=bool)
 async def delete(chat_id: ChatPath, ctx: Caller) -> Response:
     """Delete a chat with all that is its, for ever."""
     await chats.purge(ctx, ChatId(chat_id))
