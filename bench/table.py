@@ -9,11 +9,9 @@ from pathlib import Path
 from statistics import median
 
 HEADS = ("work", "requests/s", "p50 ms", "p99 ms", "CPU µs", "x bare", "x nginx")
-EXPLAINED = (
-    "Medians over the rounds. CPU: of the server's process, user and system, per request. "
-    "x bare, x nginx: that CPU beside what a bare uvicorn and nginx need to send the native chat of the same size "
-    "(of 100 messages where the row has none)."
-)
+EXPLAINED = """\
+Medians over the rounds. CPU: of the server's process, user and system, per request. x bare, x nginx: that CPU beside
+what a bare uvicorn and nginx need to send the native chat of the same size (of 100 messages where a row has none)."""
 
 
 @dataclass(frozen=True, slots=True)

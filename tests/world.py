@@ -59,12 +59,14 @@ class Caller:
 class World:
     """The running server and the people of its organisations."""
 
-    def __init__(self, server: wiring.Server, clock: FakeClock, upstream: ScriptedUpstream, owner: Caller) -> None:
+    def __init__(
+        self, server: wiring.Server, clock: FakeClock, upstream: ScriptedUpstream, owner: Caller
+    ) -> None:
         self.server = server
         self.clock = clock
         self.upstream = upstream
         self.owner = owner
-        transport = httpx.ASGITransport(app=server.edge)  # type: ignore[arg-type]
+        transport = httpx.ASGITransport(app=server.edge)
         self.client = httpx.AsyncClient(transport=transport, base_url="http://chatkeep.test", timeout=30)
 
     @property
@@ -100,7 +102,9 @@ class World:
         account = await people.create_service(ctx, "service", role)
         return await self._key(ctx, account.id, scopes, None)
 
-    async def client_credentials(self, role: Role = "member", scopes: tuple[str, ...] = ()) -> tuple[str, str]:
+    async def client_credentials(
+        self, role: Role = "member", scopes: tuple[str, ...] = ()
+    ) -> tuple[str, str]:
         """Client id and secret of a new service of the owner's organisation."""
         ctx = self._operator(self.owner)
         account = await people.create_service(ctx, "client", role)
@@ -124,7 +128,9 @@ class World:
 
     async def suspend(self, caller: Caller) -> None:
         """Suspend the caller's organisation."""
-        await organisations.set_suspended(self.system, OrganisationId(caller.organisation_id), is_suspended=True)
+        await organisations.set_suspended(
+            self.system, OrganisationId(caller.organisation_id), is_suspended=True
+        )
 
     def _operator(self, caller: Caller) -> Context:
         organisation_id = OrganisationId(caller.organisation_id)
@@ -170,7 +176,9 @@ def _caller(made: organisations.NewOrganisation) -> Caller:
 
 async def _again(system: System) -> Caller:
     organisation = (await organisations.list_organisations(system))[0]
-    accounts = await people.list_people(Context(system, organisations.operator(organisation.id, PrincipalId("-"))))
+    accounts = await people.list_people(
+        Context(system, organisations.operator(organisation.id, PrincipalId("-")))
+    )
     owner = next(account for account in accounts if account.role == "owner")
     ctx = Context(system, organisations.operator(organisation.id, owner.id))
     shown = await keys.create(ctx, keys.NewKey(owner.id, "again"))

@@ -25,18 +25,7 @@ KINDS = {
 @pytest.mark.skipif(sys.platform != "linux", reason="the benchmarks read /proc")
 def test_the_bench_prints_its_table_and_writes_its_figures(tmp_path: Path) -> None:
     figures = tmp_path / "figures.json"
-    command = [
-        sys.executable,
-        "-m",
-        "bench",
-        "--small",
-        "--seconds",
-        "0.1",
-        "--rounds",
-        "1",
-        "--json",
-        figures,
-    ]
+    command = [sys.executable, "-m", "bench", "--small", "--seconds", "0.1", "--rounds", "1"]
     command += ["--json", str(figures)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr

@@ -71,6 +71,7 @@ FIXED: dict[str, Value] = {
     "body": b"",
 }
 SPECIAL: dict[tuple[str, str], Value] = {
+    ("principal_set_role", "role"): "admin",
     ("message_insert", "role"): "user",
     ("message_insert", "status"): "complete",
     ("idempotency_put", "status"): 200,
@@ -132,7 +133,10 @@ async def shown(store: Store, organisation: OrganisationId, word: str) -> dict[s
 
 
 class TenancyContract:
-    """Subclass it in a test module with a fixture `store`."""
+    """Subclass it in a test module with a fixture `store`.
+
+    An engine that can be given other statements also shows that each of these tests would see a forgotten organisation.
+    """
 
     @pytest.fixture
     async def furnished(self, store: Store) -> Store:

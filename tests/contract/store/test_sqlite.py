@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
 
 from chatkeep.store.driver import Store
+from chatkeep.store.sqlite import SqliteStore
 from tests.contract.store.conftest import SqlitePlace
 from tests.contract.store.life import LifeContract
-from tests.contract.store.tenancy import TenancyContract
+from tests.contract.store.place import texts
+from tests.contract.store.tenancy import BOUND, INSERTS, TenancyContract, is_read
 from tests.contract.store.transactions import EndContract, TransactionContract
 
 
@@ -38,6 +41,23 @@ class TestEnd(EndContract):
 
 class TestTenancy(TenancyContract):
     """Every named statement, bound to one organisation, beside another one's rows."""
+
+    @pytest.mark.parametrize("name", [name for name in BOUND if name not in INSERTS])
+    async def test_a_statement_that_forgot_its_organisation_would_be_seen(
+        self, furnished: SqliteStore, name: str
+    ) -> None:
+        forgetful = re.sub(r"\b(\w\.)?(organisation_id|id) = :organisation_id", "1 = 1", texts()[name])
+        assert forgetful != texts()[name]
+        furnished._sql = {**furnished._sql, name: forgetful}
+        with pytest.raises(AssertionError):
+            await self._judge(furnished, name)
+
+    async def _judge(self, furnished: SqliteStore, name: str) -> None:
+        if is_read(name):
+            await self.test_reads_show_their_own_rows_only(furnished)
+            await self.test_reads_show_nothing_of_others_where_there_is_nothing(furnished)
+        else:
+            await self.test_writes_touch_their_own_rows_only(furnished, name)
 
 
 class TestLife(LifeContract):
