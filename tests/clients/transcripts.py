@@ -5,7 +5,8 @@ in the next line where it ends in a backslash; the lines up to the next command 
 Blocks of any other kind are not run.
 
 Outputs agree when nothing differs but ids, times, keys and addresses, numbers that depend on when and how the model
-answered, and what the model said. A printed line of `…` alone stands for any number of lines.
+answered, and what the model said. A printed line of `…` alone stands for any number of lines, a `…` where a field of an
+object would be for any fields.
 """
 
 from __future__ import annotations
@@ -21,9 +22,12 @@ from typing import Any
 
 PATIENCE_S = 120.0
 PROMPT = "$ "
-ANY_LINES = "…"
+ANY_LINES = ANY_FIELDS = "…"
+DATA = "data: "
+"""What a line of server-sent events begins with; the rest is compared as JSON."""
 
 _BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_LEFT_OUT = re.compile(rf"(?<=[{{,]){ANY_FIELDS}(?=[,}}])")
 _MASKS = (
     (re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"), "<id>"),
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z"), "<time>"),
@@ -86,9 +90,13 @@ class Shell:
 def differences(printed: str, got: str) -> list[str]:
     """Where the shapes of two outputs differ; empty when they agree."""
     try:
-        return _of_json(json.loads(printed), json.loads(got), "")
+        return _of_json(_read(printed), json.loads(got), "")
     except ValueError:
         return _of_lines(printed.splitlines(), got.splitlines())
+
+
+def _read(printed: str) -> Any:
+    return json.loads(_LEFT_OUT.sub(f'"{ANY_FIELDS}":null', printed))
 
 
 def _of_lines(printed: list[str], got: list[str]) -> list[str]:
@@ -100,13 +108,24 @@ def _of_lines(printed: list[str], got: list[str]) -> list[str]:
         rest = got[len(got) - after :]
         return _of_lines(printed[:at], got[:at]) + _of_lines(printed[at + 1 :], rest)
     pairs = zip_longest(printed, got, fillvalue="(no line)")
-    return [f"{ours!r} is now {theirs!r}" for ours, theirs in pairs if _masked(ours) != _masked(theirs)]
+    return [each for ours, theirs in pairs for each in _of_line(ours, theirs)]
+
+
+def _of_line(printed: str, got: str) -> list[str]:
+    if _masked(printed) == _masked(got):
+        return []
+    if printed.startswith(DATA) and got.startswith(DATA):
+        return differences(printed.removeprefix(DATA), got.removeprefix(DATA))
+    return [f"{printed!r} is now {got!r}"]
 
 
 def _of_json(printed: Any, got: Any, path: str) -> list[str]:
     if type(printed) is not type(got):
         return [f"{path}: {printed!r} is now {got!r}"]
     if isinstance(printed, dict):
+        if ANY_FIELDS in printed:
+            printed = {name: value for name, value in printed.items() if name != ANY_FIELDS}
+            got = {name: value for name, value in got.items() if name in printed}
         ours, theirs = [_masked(name) for name in printed], [_masked(name) for name in got]
         if ours != theirs:
             return [f"{path}: keys {ours} are now {theirs}"]
