@@ -29,7 +29,7 @@ ELSEWHERE = {
     ROOT / "docs" / "api.md"
 }  # shortens its answers within lines; tests/docs/test_api.py makes its calls
 MANUAL = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
-DOCUMENTS = [path for path in MANUAL if path not in ELSEWHERE and steps(path.read_text())]
+DOCUMENTS = [path for path in MANUAL if steps(path.read_text())]
 SERVES = re.compile(r"(?:make run|\S*chatkeep serve)\b")
 SPEAKS = re.compile(r"\S*chatkeep chat\b")
 

@@ -90,6 +90,25 @@ def test_lines() -> None:
     assert differences('{"a": 1}', "Not Found") == ["'{\"a\": 1}' is now 'Not Found'"]
 
 
+def test_fields_may_be_left_out() -> None:
+    printed = '{…,"status":"active",…,"messages":[{"content":"x",\n …}],"pinned":false,…}'
+    got = {**SAME, "messages": [{"content": "y", "role": "user"}], "pinned": False, "more": 1}
+    got = {name: got[name] for name in ("id", "status", "message_count", "messages", "pinned", "more")}
+    assert differences(printed, json.dumps(got)) == []
+    assert differences(printed, json.dumps({**got, "status": "closed"})) != []
+    assert differences(printed, json.dumps({**got, "messages": [{"role": "user"}]})) != []
+    assert differences('{"id":"a"}', '{"id":"a","more":1}') != []
+    assert differences('{"a":"…"}', '{"a":"b"}') != []
+
+
+def test_server_sent_events_are_compared_as_json() -> None:
+    printed = 'event: run\ndata: {"id":"a",…}\n\n…\n\nevent: done\ndata: {…,"response_time_ms":3}'
+    got = 'event: run\ndata: {"id":"a","b":1}\n\nevent: x\ndata: 1\n\nevent: done\ndata: {"b":1,"response_time_ms":9}'
+    assert differences(printed, got) == []
+    assert differences(printed, got.replace("done", "error")) != []
+    assert differences(printed, got.replace('"id":"a"', '"id":"b"')) != []
+
+
 def test_a_shell_keeps_its_variables_and_stops_at_a_failure(tmp_path) -> None:
     shell = Shell(tmp_path, environment(key="ck_1"))
     assert shell.run("NAME=$(echo 'a \"b\" $c')") == ""

@@ -96,7 +96,8 @@ def differences(printed: str, got: str) -> list[str]:
 
 
 def _read(printed: str) -> Any:
-    return json.loads(_LEFT_OUT.sub(f'"{ANY_FIELDS}":null', printed))
+    one_line = re.sub(r"\n\s*", "", printed)
+    return json.loads(_LEFT_OUT.sub(f'"{ANY_FIELDS}":null', one_line))
 
 
 def _of_lines(printed: list[str], got: list[str]) -> list[str]:

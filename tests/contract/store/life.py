@@ -264,6 +264,7 @@ class LifeContract:
             stateful_step_count=steps,
             deadline=None,
             derandomize=repeats,
+            phases=(Phase.generate,) if repeats else tuple(Phase),  # quick also when it fails
             database=None,
             suppress_health_check=list(HealthCheck),
         )
