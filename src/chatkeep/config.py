@@ -87,5 +87,5 @@ class Settings(BaseSettings):
 
 
 def environment() -> MutableMapping[str, str]:
-    """The process's environment, for the one piece that must restart the process with another one."""
+    """The process's environment, for the command that tells which of its names are no settings."""
     return os.environ

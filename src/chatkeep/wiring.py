@@ -20,7 +20,6 @@ from chatkeep.domain.limits import Limits
 from chatkeep.edge.app import Edge
 from chatkeep.edge.drain import Drain
 from chatkeep.models.local import LocalModel, weights_path
-from chatkeep.models.openai_compatible import OpenAiCompatible
 from chatkeep.models.port import Provider
 from chatkeep.ports import SystemClock, SystemEntropy
 from chatkeep.runtime.runner import Runner
@@ -114,17 +113,19 @@ def limits_of(settings: Settings) -> Limits:
 
 def make_providers(settings: Settings) -> dict[str, Provider]:
     """The configured providers, and the offline model where it is installed."""
-    providers: dict[str, Provider] = {
-        name: OpenAiCompatible(
-            name,
-            each.base_url,
-            api_key=None if each.api_key is None else each.api_key.get_secret_value(),
-            connect_timeout_s=each.connect_s,
-            first_token_timeout_s=each.first_token_s,
-            silence_timeout_s=each.silence_s,
-        )
-        for name, each in settings.providers.items()
-    }
+    providers: dict[str, Provider] = {}
+    if settings.providers:
+        from chatkeep.models.openai_compatible import OpenAiCompatible  # noqa: PLC0415 - a tenth of the start
+
+        for name, each in settings.providers.items():
+            providers[name] = OpenAiCompatible(
+                name,
+                each.base_url,
+                api_key=None if each.api_key is None else each.api_key.get_secret_value(),
+                connect_timeout_s=each.connect_s,
+                first_token_timeout_s=each.first_token_s,
+                silence_timeout_s=each.silence_s,
+            )
     if settings.local_model and weights_path() is not None:
         local = LocalModel(threads=settings.local_model_threads)
         providers.setdefault(local.name, local)

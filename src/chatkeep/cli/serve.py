@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import shlex
 import sys
 from typing import TYPE_CHECKING
@@ -23,13 +25,14 @@ USUAL_URL = "http://127.0.0.1:8000"
 
 def serve(host: Host = None, port: Port = None, data: Data = None) -> None:
     """Start the server. At first start it makes an organisation and prints its owner's key, once."""
-    from chatkeep.cli.settings import read_settings
-    from chatkeep.config import environment
     from chatkeep.edge.launcher import ensure_allocator
 
-    settings = read_settings(host=host, port=port, data=data)
-    ensure_allocator(environment(), sys.orig_argv)
-    raise typer.Exit(_serve(settings))
+    ensure_allocator(os.environ, sys.orig_argv)
+    gc.disable()  # next to nothing of what the imports make is garbage; the server enables it when it listens
+
+    from chatkeep.cli.settings import read_settings
+
+    raise typer.Exit(_serve(read_settings(host=host, port=port, data=data)))
 
 
 def _serve(settings: Settings) -> int:

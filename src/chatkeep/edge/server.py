@@ -66,8 +66,8 @@ class EdgeServer(uvicorn.Server):
         """Start the application, then listen, then report the address."""
         await super().startup(sockets)
         self._sweeper.start()
-        gc.collect()
         gc.freeze()  # what lives by now lives for ever: the collector need not look at it again
+        gc.enable()
         if sockets and not self.should_exit:
             self._on_ready(_url(sockets[0]))
 

@@ -17,12 +17,15 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from chatkeep.domain.errors import ProviderFailed
 from chatkeep.models.gguf import trained_context
 from chatkeep.models.llama_server import LlamaServer, LlamaSettings
-from chatkeep.models.openai_compatible import OpenAiCompatible
 from chatkeep.models.port import ModelListing, Piece, Prompt
+
+if TYPE_CHECKING:
+    from chatkeep.models.openai_compatible import OpenAiCompatible
 
 LOCAL_MODEL_NAME = "smollm2-135m-instruct"
 
@@ -111,7 +114,7 @@ class LocalModel:
                 return self._running
             await self._let_go()
             server = await LlamaServer.start(self._settings())
-            client = OpenAiCompatible(
+            client = (await asyncio.to_thread(_client_class))(
                 self.name,
                 f"{server.address}/v1",
                 api_key=server.api_key,
@@ -140,6 +143,12 @@ class LocalModel:
             parallel=_PARALLEL,
             context_tokens=_context_tokens(weights),
         )
+
+
+def _client_class() -> type[OpenAiCompatible]:
+    from chatkeep.models.openai_compatible import OpenAiCompatible  # noqa: PLC0415 - a tenth of the server's start
+
+    return OpenAiCompatible
 
 
 def weights_path() -> Path | None:

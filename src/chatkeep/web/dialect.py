@@ -29,6 +29,7 @@ from chatkeep.web.credentials import Finder, context_of
 from chatkeep.web.faults import first_fault
 from chatkeep.web.house import House
 from chatkeep.web.json import StrictRoute
+from chatkeep.web.openapi import DocumentedApp, answer_of
 
 ErrorWriter = Callable[[ChatkeepError, str], Response]
 PlainErrorWriter = Callable[[int, str, str], Response]
@@ -126,6 +127,7 @@ def build(house: House, manner: Manner, routers: Sequence[APIRouter], hot: Seque
     app = _make_app(house, manner)
     for router in routers:
         app.include_router(router)
+        app.describe(router.routes)
     _answer_errors(app, manner, [each for router in routers for each in router.routes])
     return Built(manner, app, HotTable(house, manner, hot))
 
@@ -135,22 +137,15 @@ def make_router() -> APIRouter:
     return APIRouter(route_class=StrictRoute)
 
 
-def _make_app(house: House, manner: Manner) -> FastAPI:
-    app = FastAPI(
+def _make_app(house: House, manner: Manner) -> DocumentedApp:
+    app = DocumentedApp(
+        errors=answer_of(manner.error_model, "Error", manner.error_media_type),
         title=manner.title,
         description=manner.description,
         version=__version__,
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        responses={
-            status: {
-                "description": "Error",
-                "content": {manner.error_media_type: {}},
-                "model": manner.error_model,
-            }
-            for status in ("4XX", "5XX")
-        },
     )
     app.state.house = house
 

@@ -16,7 +16,6 @@ from typing import Any
 
 import orjson
 from fastapi import params
-from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
@@ -24,6 +23,7 @@ from chatkeep.domain.errors import InvalidField, MalformedJson, UnsupportedMedia
 from chatkeep.domain.json import JsonValue
 from chatkeep.domain.limits import Limits
 from chatkeep.web.house import House
+from chatkeep.web.openapi import DocumentedRoute
 
 ON_LOOP_BYTES_MAX = 64 * 1024
 """Larger bodies are decoded in a thread: a millisecond is what the loop can spare."""
@@ -100,7 +100,7 @@ class StrictRequest(Request):
         return self._json
 
 
-class StrictRoute(APIRoute):
+class StrictRoute(DocumentedRoute):
     """A route whose JSON body is decoded strictly, whether it declares the body or calls `request.json()`.
 
     A missing content type counts as JSON. The body is decoded before FastAPI looks at it, which then finds it
