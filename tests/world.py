@@ -163,7 +163,7 @@ async def open_world(
     for provider in system.providers.values():
         await models.sync(system, provider)
     server = wiring.make_server(chosen, system)
-    async with wiring.running(server.house, sweep_interval_s=3600):
+    async with wiring.running(server.house, chosen):
         world = World(server, clock, upstream, owner)
         async with world.client:
             yield world

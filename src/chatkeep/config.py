@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import MutableMapping
 from pathlib import Path
+from typing import Literal
 
 from pydantic import AliasChoices, BaseModel, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -58,6 +59,40 @@ class Settings(BaseSettings):
         10, ge=1, le=1000, description="Answers generated at once for a tenant."
     )
     run_wall_s: float = Field(600, ge=1, le=7200, description="Longest time one answer may take, seconds.")
+    lease_s: float = Field(
+        30, ge=1, le=600, description="How long a run is held without a sign of life of its server, seconds."
+    )
+    resume_runs: Literal["handed-over", "always", "never"] = Field(
+        "handed-over",
+        description="Runs that are gone on with after a restart, by a new model call that continues the text: those "
+        "handed over at shutdown, also those of a server that died, or none.",
+    )
+    tokens_per_organisation_max: int | None = Field(
+        None, ge=1, description="Tokens a tenant may use in one window; unlimited if unset."
+    )
+    tokens_window_s: float = Field(
+        3600, ge=1, le=31 * 24 * 3600, description="Length of that window, seconds."
+    )
+    streams_per_principal_max: int = Field(20, ge=1, description="Open event streams of one person or key.")
+    streams_per_organisation_max: int = Field(200, ge=1, description="Open event streams of one tenant.")
+    streams_max: int = Field(5000, ge=1, description="Open event streams of the server.")
+    stream_age_s: float = Field(
+        900,
+        ge=1,
+        le=24 * 3600,
+        description="After so long a stream is closed politely, to come back, seconds.",
+    )
+    fold_after_s: float = Field(
+        3600,
+        ge=0,
+        le=365 * 24 * 3600,
+        description="How long the pieces of a finished answer are kept beside its text, seconds.",
+    )
+    purge_deleted_after_s: float | None = Field(
+        None,
+        ge=0,
+        description="Soft-deleted chats are deleted for good after so many seconds; never if unset.",
+    )
     drain_s: float = Field(
         10, ge=0, le=600, description="Time that work under way gets at shutdown, seconds."
     )

@@ -22,9 +22,13 @@ from chatkeep.edge.drain import Drain
 from chatkeep.models.local import LocalModel, weights_path
 from chatkeep.models.port import Provider
 from chatkeep.ports import SystemClock, SystemEntropy
+from chatkeep.runtime.bell import LocalBell
+from chatkeep.runtime.recovery import keep_leases, recover
 from chatkeep.runtime.runner import Runner
 from chatkeep.runtime.sweeper import sweep_for_ever
-from chatkeep.services import models, organisations, runs
+from chatkeep.runtime.tail import Tail
+from chatkeep.runtime.turns import Turns
+from chatkeep.services import models, organisations
 from chatkeep.services.context import Policy, System
 from chatkeep.services.keyring import open_keyring
 from chatkeep.services.throttle import Throttle
@@ -90,10 +94,13 @@ def make_system(settings: Settings, *, clock: Clock | None = None, entropy: Entr
             access_token_s=settings.access_token_s,
             ephemeral_ttl_s=settings.ephemeral_ttl_s,
             issuer=settings.issuer,
+            fold_after_s=settings.fold_after_s,
+            purge_deleted_after_s=settings.purge_deleted_after_s,
         ),
         keyring=open_keyring(data / SECRETS, entropy),
         throttle=Throttle(clock),
         providers=make_providers(settings),
+        node=entropy.uuid7(),
     )
 
 
@@ -104,6 +111,14 @@ def limits_of(settings: Settings) -> Limits:
         body_bytes_max=settings.body_bytes_max,
         runs_per_organisation_max=settings.runs_per_organisation_max,
         run_wall_s=settings.run_wall_s,
+        lease_s=settings.lease_s,
+        lease_renewal_s=settings.lease_s / 3,
+        tokens_per_organisation_max=settings.tokens_per_organisation_max,
+        tokens_window_s=settings.tokens_window_s,
+        streams_per_principal_max=settings.streams_per_principal_max,
+        streams_per_organisation_max=settings.streams_per_organisation_max,
+        streams_max=settings.streams_max,
+        stream_age_s=settings.stream_age_s,
         header_deadline_s=settings.header_deadline_s,
         body_first_byte_s=settings.body_first_byte_s,
         body_total_s=settings.body_total_s,
@@ -136,39 +151,59 @@ def make_server(
     settings: Settings, system: System, *, requests_log: Callable[[bytes], object] | None = None
 ) -> Server:
     """The whole server over an open system; `requests_log` takes one JSON line for each request."""
-    house = House(
-        system, Runner(wall_s=system.limits.run_wall_s), RenderedCache(settings.rendered_cache_bytes)
-    )
+    house = make_house(settings, system)
     dialects = {name: build(house) for name, build in BUILDERS.items()}
     drain = Drain(settings.drain_s)
 
     @asynccontextmanager
     async def lifespan() -> AsyncIterator[None]:
-        async with running(house, sweep_interval_s=settings.sweep_interval_s):
+        async with running(house, settings):
             yield
 
+    drain.on_begin(house.tail.close)
     drain.on_begin(lambda: house.runner.begin_drain(settings.drain_s * RUNS_SHARE))
     edge = Edge(house, dialects, drain=drain, lifespan=lifespan, requests_log=requests_log)
     return Server(house, edge, drain, system.limits)
 
 
+def make_house(settings: Settings, system: System) -> House:
+    """Everything a request can reach, over an open system."""
+    bell = LocalBell()
+    system.store.listen(bell.ring)
+    limits = system.limits
+    return House(
+        system=system,
+        runner=Runner(system, wall_s=limits.run_wall_s),
+        tail=Tail(bell, limits),
+        turns=Turns(bell, wait_s=limits.queue_wait_s),
+        rendered=RenderedCache(settings.rendered_cache_bytes),
+    )
+
+
 @asynccontextmanager
-async def running(house: House, *, sweep_interval_s: float) -> AsyncIterator[None]:
+async def running(house: House, settings: Settings) -> AsyncIterator[None]:
     """What moves by itself, from start to a drained end."""
-    system = house.system
-    await runs.interrupt_all(system)
+    system, runner = house.system, house.runner
+    # The one server of its data folder (`claim_data_folder`): whoever held a run before is dead or has given it back.
+    await recover(system, runner, resume=settings.resume_runs, is_alone=True)
     background = [
-        asyncio.create_task(sweep_for_ever(system, interval_s=sweep_interval_s), name="sweeper"),
+        asyncio.create_task(keep_leases(system, runner), name="leases"),
+        asyncio.create_task(_sweeper(house, settings), name="sweeper"),
         asyncio.create_task(_find_models(system), name="model discovery"),
     ]
     try:
         yield
     finally:
-        await house.runner.drain(0)
+        await runner.drain(0)
         for task in background:
             task.cancel()
         await asyncio.gather(*background, return_exceptions=True)
         await close(system)
+
+
+async def _sweeper(house: House, settings: Settings) -> None:
+    interval_s, resume = settings.sweep_interval_s, settings.resume_runs
+    await sweep_for_ever(house.system, house.runner, interval_s=interval_s, resume=resume)
 
 
 async def close(system: System) -> None:

@@ -102,7 +102,7 @@ def events(text: str) -> list[tuple[str, Any]]:
     """The events of a native stream by name and value; comments are left out."""
     found = []
     for block in text.split("\n\n"):
-        if match := re.fullmatch(r"event: (\w+)\ndata: (.*)", block):
+        if match := re.fullmatch(r"(?:id: \d+\n)?event: (\w+)\ndata: (.*)", block):
             found.append((match[1], orjson.loads(match[2])))
         else:
             assert not block.strip(" \n:"), f"no event: {block!r}"

@@ -38,6 +38,7 @@ class ChatAccess:
     version: int
     expires_at: int | None
     deleted_at: int | None
+    status: ChatStatus | None = None
 
     def is_gone(self, now_us: int) -> bool:
         """Soft-deleted, or an ephemeral chat past its time."""
@@ -112,7 +113,13 @@ class Chat:
     def access(self) -> ChatAccess:
         """The columns that decide about access."""
         return ChatAccess(
-            self.owner_id, self.visibility, self.created_at, self.version, self.expires_at, self.deleted_at
+            self.owner_id,
+            self.visibility,
+            self.created_at,
+            self.version,
+            self.expires_at,
+            self.deleted_at,
+            self.status,
         )
 
 

@@ -210,6 +210,15 @@ class IdempotencyInFlight(Conflict):
         super().__init__("The first request with this Idempotency-Key is still being answered.")
 
 
+class LeaseLost(Conflict):
+    """The run is over or in other hands: what was generated for it counts no more. Clients never see it."""
+
+    code = "lease_lost"
+
+    def __init__(self) -> None:
+        super().__init__("This run is over, or another process works on it.")
+
+
 class Exhausted(ChatkeepError):
     """A limit of rate or amount is reached."""
 

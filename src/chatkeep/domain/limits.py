@@ -42,3 +42,13 @@ class Limits:
     sse_heartbeat_s: float = 15.0
     runs_per_organisation_max: int = 10
     run_wall_s: float = 600.0
+    lease_s: float = 30.0
+    lease_renewal_s: float = 10.0
+    tokens_per_organisation_max: int | None = None
+    tokens_window_s: float = 3600.0
+    streams_per_principal_max: int = 20
+    streams_per_organisation_max: int = 200
+    streams_max: int = 5_000
+    stream_age_s: float = 900.0
+    stream_recheck_s: float = 4.0
+    queue_wait_s: float = 60.0

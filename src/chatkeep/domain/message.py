@@ -9,7 +9,7 @@ from chatkeep.domain.ids import AgentId, ChatId, MessageId, ModelId, PrincipalId
 from chatkeep.domain.json import JsonObject, JsonValue
 
 MessageRole = Literal["user", "assistant", "system", "tool"]
-MessageStatus = Literal["complete", "incomplete", "error"]
+MessageStatus = Literal["generating", "complete", "incomplete", "error"]
 MESSAGE_ROLES: tuple[MessageRole, ...] = get_args(MessageRole)
 SPEAKING_ROLES = frozenset({"user", "assistant"})
 

@@ -1,90 +1,86 @@
 """Generates answers in the background, one task a run. A client that goes away never stops a run.
 
-What is said so far is kept in memory until the answer is whole; the journal will make that durable.
+What is said goes into the journal by `deltas`; whoever wants to read it follows the journal (`tail`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 from contextlib import aclosing
-from dataclasses import replace
+from typing import Literal
 
 import structlog
 
 from chatkeep.domain.errors import (
     ChatkeepError,
+    LeaseLost,
     ProviderFailed,
     ShuttingDown,
     StoreBusy,
     StoreFull,
     Unavailable,
 )
-from chatkeep.domain.ids import ChatId, OrganisationId, RunId
-from chatkeep.domain.run import INTERRUPTED
+from chatkeep.domain.ids import RunId
+from chatkeep.domain.run import INTERRUPTED, Run, RunState
 from chatkeep.domain.usage import Usage
-from chatkeep.models.port import Finished, ReasoningDelta, TextDelta
-from chatkeep.services import runs
-from chatkeep.services.runs import Generated, Outcome, StartedRun
+from chatkeep.models.port import Finished, TextDelta
+from chatkeep.runtime.deltas import DeltaWriter, Growing
+from chatkeep.services import generating, leases
+from chatkeep.services.context import System
+from chatkeep.services.generating import Generated, Outcome, Said, StartedRun
 
 log = structlog.get_logger(__name__)
 INTERNAL_ERROR = "The answer could not be generated because of an internal error"
 TIMED_OUT = "The answer took longer than the server allows"
 RETRY_S = 5.0
+Ending = Literal["stop", "hand over", "lost"]
 
 
 class LiveRun:
-    """A run in this process: its pieces so far, and its outcome once it has one."""
+    """A run that this process works on, and its outcome once it has one."""
 
     def __init__(self, started: StartedRun) -> None:
         self.started = started
-        self._pieces: list[TextDelta | ReasoningDelta] = []
+        self.growing = Growing(started.run)
+        self.is_begun = started.is_begun
+        self.ending: Ending | None = None
+        self.usage: Usage | None = None
         self._outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        self._moved = asyncio.Event()
 
-    async def pieces(self) -> AsyncIterator[TextDelta | ReasoningDelta]:
-        """All pieces from the first one on, each as soon as it is there; ends with the run. Any number of readers."""
-        position = 0
-        while True:
-            moved = self._moved
-            while position < len(self._pieces):
-                yield self._pieces[position]
-                position += 1
-            if self._outcome.done():
-                return
-            await moved.wait()
+    @property
+    def run(self) -> Run:
+        """The run as it was started."""
+        return self.started.run
 
     async def outcome(self) -> Outcome:
-        """How the run ended, once its end is durable. Cancelling the caller does not touch the run."""
+        """How the run ended, once its end is durable. Cancelling the caller does not touch the run.
+
+        Raises what kept its end from being written, and `ShuttingDown` when another process is to go on with it.
+        """
         return await asyncio.shield(self._outcome)
 
-    def add(self, piece: TextDelta | ReasoningDelta) -> None:
-        """Append a piece and wake the readers."""
-        self._pieces.append(piece)
-        self._ring()
+    @property
+    def told(self) -> asyncio.Future[Outcome]:
+        """Done with the outcome, or with the error for which there is none here."""
+        return self._outcome
+
+    @property
+    def failure(self) -> ChatkeepError | None:
+        """Why there is no outcome here, if that is known."""
+        error = self._outcome.exception() if self._outcome.done() else None
+        return error if isinstance(error, ChatkeepError) else None
 
     def end(self, outcome: Outcome) -> None:
-        """Tell the outcome and wake the readers, unless they were told something before."""
+        """Tell the outcome, unless something was told before."""
         if not self._outcome.done():
             self._outcome.set_result(outcome)
-            self._ring()
 
     def fail(self, error: ChatkeepError) -> None:
-        """The end could not be written: tell that, unless something was told before."""
+        """There will be no outcome here: tell why, unless something was told before."""
         if not self._outcome.done():
             self._outcome.set_exception(error)
             self._outcome.exception()  # Nobody may be waiting; that is no reason for a warning.
-            self._ring()
-
-    @property
-    def text(self) -> str:
-        """What was said so far."""
-        return "".join(piece.text for piece in self._pieces if isinstance(piece, TextDelta))
-
-    def _ring(self) -> None:
-        moved, self._moved = self._moved, asyncio.Event()
-        moved.set()
 
 
 class Runner:
@@ -93,12 +89,13 @@ class Runner:
     `wall_s` bounds one answer; `retry_s` is the pause before an end is written again that a full store did not take.
     """
 
-    def __init__(self, *, wall_s: float, retry_s: float = RETRY_S) -> None:
+    def __init__(self, system: System, *, wall_s: float, retry_s: float = RETRY_S) -> None:
+        self._system = system
         self._wall_s = wall_s
         self._retry_s = retry_s
+        self._deltas = DeltaWriter(system, lambda run: self._interrupt(run.id, "lost"))
         self._tasks: dict[RunId, asyncio.Task[None]] = {}
-        self._interruptible: set[RunId] = set()  # all but those whose end is being written
-        self._live: dict[tuple[OrganisationId, ChatId], LiveRun] = {}
+        self._live: dict[RunId, LiveRun] = {}  # all but those whose end is being written
         self._is_draining = False
         self._draining: asyncio.Task[None] | None = None
 
@@ -113,16 +110,17 @@ class Runner:
         run_id = started.run.id
         task = asyncio.create_task(self._work(live), name=f"run {run_id}")
         self._tasks[run_id] = task
-        self._interruptible.add(run_id)
-        task.add_done_callback(lambda _: self._tasks.pop(run_id, None))
-        place = (started.run.organisation_id, started.run.chat_id)
-        self._live[place] = live
-        task.add_done_callback(lambda _: self._forget(place, live))
+        self._live[run_id] = live
+        task.add_done_callback(lambda _: self._forget(live))
         return live
 
-    def live_in(self, organisation_id: OrganisationId, chat_id: ChatId) -> LiveRun | None:
-        """The run under way in this chat, if this process works on it; also for a moment after its end is durable."""
-        return self._live.get((organisation_id, chat_id))
+    def holds(self, run_id: RunId) -> bool:
+        """Whether this process works on the run."""
+        return run_id in self._tasks
+
+    def stop(self, run_id: RunId) -> None:
+        """End a run that somebody asked to stop, if it is ours; what it has said is kept."""
+        self._interrupt(run_id, "stop")
 
     @property
     def running_count(self) -> int:
@@ -135,70 +133,111 @@ class Runner:
         self._draining = asyncio.create_task(self.drain(seconds), name="runner drain")
 
     async def drain(self, seconds: float) -> None:
-        """Take no new runs, let those under way finish for `seconds`, then end the rest as interrupted, text kept."""
+        """Take no new runs, let those under way finish for `seconds`, then hand over the rest, all they said kept."""
         self._is_draining = True
         if not self._tasks:
             return
         await asyncio.wait(self._tasks.values(), timeout=seconds)
-        for run_id in self._interruptible:
-            self._tasks[run_id].cancel()
-        self._interruptible.clear()
+        for run_id in list(self._live):
+            self._interrupt(run_id, "hand over")
         if self._tasks:
             await asyncio.wait(self._tasks.values())
 
-    def _forget(self, place: tuple[OrganisationId, ChatId], live: LiveRun) -> None:
-        self._interruptible.discard(live.started.run.id)
+    def _interrupt(self, run_id: RunId, why: Ending) -> None:
+        live = self._live.pop(run_id, None)
+        if live is not None:
+            live.ending = why
+            self._tasks[run_id].cancel()
+
+    def _forget(self, live: LiveRun) -> None:
+        self._tasks.pop(live.run.id, None)
+        self._live.pop(live.run.id, None)
         live.fail(ProviderFailed(INTERNAL_ERROR))  # does nothing but where the task itself broke off
-        if self._live.get(place) is live:  # The chat's next run may have begun already.
-            del self._live[place]
 
     async def _work(self, live: LiveRun) -> None:
         started_at = time.monotonic()
-        usage: Usage | None = None
+        state: RunState = "completed"
         error: str | None = None
         try:
             async with asyncio.timeout(self._wall_s):
-                usage = await _generate(live)
+                await self._generate(live)
         except TimeoutError:
-            error = TIMED_OUT
+            state, error = "failed", TIMED_OUT
         except ProviderFailed as failure:
-            error = str(failure)
+            state, error = "failed", str(failure)
+        except LeaseLost:
+            live.ending = "lost"
         except asyncio.CancelledError:
-            error = INTERRUPTED
+            if live.ending is None:  # the loop is being closed under it
+                raise
         except Exception:  # the runner's outermost loop: a bug in one run must leave its chat in a true state
-            log.exception("run failed", run_id=live.started.run.id)
-            error = INTERNAL_ERROR
+            log.exception("run failed", run_id=live.run.id)
+            state, error = "failed", INTERNAL_ERROR
+        self._live.pop(live.run.id, None)
+        rest = await self._deltas.settle(live.growing)
+        if live.ending == "hand over" and await self._hand_over(live, rest):
+            return
+        if live.ending is not None:
+            is_stopped = live.ending == "stop" or await leases.is_to_stop(self._system, live.run)
+            state, error = ("stopped", None) if is_stopped else ("failed", INTERRUPTED)
         took_ms = round((time.monotonic() - started_at) * 1000)
-        generated = Generated(live.text, usage, took_ms, error)
+        generated = Generated(state, rest, live.usage, took_ms, error)
         try:
             await self._end(live, generated)
         except Exception:  # and so must a bug in its end
-            log.exception("run's end failed", run_id=live.started.run.id)
-            await self._end(live, replace(generated, text="", usage=None, error=INTERNAL_ERROR))
+            log.exception("run's end failed", run_id=live.run.id)
+            await self._end(live, Generated("failed", (), None, took_ms, INTERNAL_ERROR))
+
+    async def _generate(self, live: LiveRun) -> None:
+        started = live.started
+        asked = await generating.prompt(started)
+        assert started.route is not None
+        async with aclosing(started.route.provider.stream(asked)) as stream:  # type: ignore[type-var]  # a generator
+            async for piece in stream:
+                if isinstance(piece, Finished):
+                    live.usage = piece.usage
+                elif not isinstance(piece, TextDelta):
+                    self._deltas.add(live.growing, "run.reasoning", piece.text)
+                elif live.is_begun:
+                    self._deltas.add(live.growing, "run.delta", piece.text)
+                else:
+                    await self._begin_answer(live, piece.text)
+
+    async def _begin_answer(self, live: LiveRun, text: str) -> None:
+        """Where the store is full, what is said waits here; the end brings it all, when there is room again."""
+        rest = await self._deltas.settle(live.growing)
+        live.growing.said = list(rest)
+        try:
+            await generating.begin_answer(live.started, text, rest)
+        except (StoreBusy, StoreFull):
+            live.growing.add("run.delta", text)
+        else:
+            live.growing.said = []
+            live.is_begun = True
+
+    async def _hand_over(self, live: LiveRun, rest: tuple[Said, ...]) -> bool:
+        """Give the run back for another process to go on with; where that fails it ends here, as interrupted."""
+        try:
+            if await leases.release(self._system, live.run, rest):
+                live.fail(ShuttingDown())
+                return True
+        except Unavailable as failure:
+            log.error("a run could not be handed over", run_id=live.run.id, code=failure.code)
+            live.fail(failure)
+            return True
+        return False
 
     async def _end(self, live: LiveRun, generated: Generated) -> None:
         """Write the end and tell it. A full store's readers are told at once, and the text waits here for room."""
-        run_id = live.started.run.id
+        run_id = live.run.id
         while True:
-            self._interruptible.discard(run_id)
             try:
-                return live.end(await runs.finish(live.started, generated))
+                return live.end(await generating.finish(live.started, generated))
+            except LeaseLost:
+                return live.fail(ProviderFailed(INTERRUPTED))
             except Unavailable as failure:
                 log.error("the end of a run could not be written", run_id=run_id, code=failure.code)
                 live.fail(failure)
                 if self._is_draining or not isinstance(failure, StoreBusy | StoreFull):
                     return None  # the next start settles what was running
-            self._interruptible.add(run_id)
             await asyncio.sleep(self._retry_s)
-
-
-async def _generate(live: LiveRun) -> Usage | None:
-    usage: Usage | None = None
-    asked = await runs.prompt(live.started)
-    async with aclosing(live.started.route.provider.stream(asked)) as stream:  # type: ignore[type-var]  # a generator
-        async for piece in stream:
-            if isinstance(piece, Finished):
-                usage = piece.usage
-            else:
-                live.add(piece)
-    return usage

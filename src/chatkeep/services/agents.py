@@ -12,7 +12,8 @@ from chatkeep.domain.ids import AgentId, ChatId, is_id
 from chatkeep.domain.message import NewMessage
 from chatkeep.services import access, appending, chats, runs
 from chatkeep.services.context import Answer, Context
-from chatkeep.services.runs import Outcome, StartedRun, Wish
+from chatkeep.services.generating import Outcome, StartedRun
+from chatkeep.services.wishes import Wish
 from chatkeep.store import agents, messages
 from chatkeep.store import chats as chat_rows
 from chatkeep.store.driver import Transaction

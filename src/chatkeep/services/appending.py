@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from chatkeep.domain.errors import AlreadyExists, Conflict, InvalidField
-from chatkeep.domain.ids import ChatId, MessageId, is_id
+from chatkeep.domain.ids import ChatId, MessageId, RunId, is_id
 from chatkeep.domain.limits import Limits
 from chatkeep.domain.message import SPEAKING_ROLES, Message, NewMessage
 from chatkeep.domain.text import check_text, title_from
-from chatkeep.services.context import Context
+from chatkeep.services.context import Context, System
 from chatkeep.store import chats, messages
 from chatkeep.store.chats import Appending
 from chatkeep.store.driver import Transaction
@@ -18,22 +18,23 @@ from chatkeep.store.rows import json_bytes
 
 async def append_to(
     tx: Transaction,
-    ctx: Context,
+    system: System,
     chat_id: ChatId,
     state: Appending,
     said: Sequence[NewMessage],
     *,
     head: MessageId | None = None,
+    run_id: RunId | None = None,
 ) -> list[Message]:
     """Write `said` in order; `head`, or else the last one, becomes the chat's current message.
 
     Costs the same at 10 and at 100,000 messages. Raises `InvalidField` for a parent or head the chat does not have and
     `AlreadyExists` for an id it has.
     """
-    now = ctx.now_us()
+    now = system.clock.now_us()
     written = []
     for new in said:
-        message = await _placed(tx, ctx, chat_id, state, new, now)
+        message = await _placed(tx, system, chat_id, state, new, now)
         try:
             await messages.insert(tx, message)
         except Conflict:
@@ -49,12 +50,12 @@ async def append_to(
         state.current_message_id = head
         state.is_branched = True
     state.updated_at = max(now, state.updated_at)
-    await chats.appended(tx, chat_id, state, last_message_at=written[-1].created_at)
+    await chats.appended(tx, chat_id, state, written, run_id=run_id)
     return written
 
 
 async def _placed(
-    tx: Transaction, ctx: Context, chat_id: ChatId, state: Appending, new: NewMessage, now: int
+    tx: Transaction, system: System, chat_id: ChatId, state: Appending, new: NewMessage, now: int
 ) -> Message:
     parent_id = None if new.is_root else new.parent_id or state.current_message_id
     turn_before = state.message_count
@@ -63,7 +64,7 @@ async def _placed(
         turn_before = await _turn(tx, chat_id, parent_id)
     return Message(
         chat_id=chat_id,
-        id=new.id or MessageId(ctx.system.entropy.uuid7()),
+        id=new.id or MessageId(system.entropy.uuid7()),
         seq=state.last_seq + 1,
         parent_id=parent_id,
         role=new.role,

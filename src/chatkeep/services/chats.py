@@ -12,7 +12,7 @@ from chatkeep.domain.ids import ChatId, MessageId
 from chatkeep.domain.message import NewMessage
 from chatkeep.domain.page import Page, read_cursor, write_cursor
 from chatkeep.domain.text import US
-from chatkeep.services import access, appending, chat_rules, people
+from chatkeep.services import access, appending, chat_rules, leases, people
 from chatkeep.services.context import Context
 from chatkeep.store import chats, messages, principals
 from chatkeep.store.driver import Transaction
@@ -86,7 +86,7 @@ async def create_in(
     if said:
         state = await chats.appending(tx, chat.id)
         assert state is not None
-        written = await appending.append_to(tx, ctx, chat.id, state, said, head=head)
+        written = await appending.append_to(tx, ctx.system, chat.id, state, said, head=head)
     stored = await chats.get(tx, chat.id)
     assert stored is not None
     return ChatThread(stored, written)
@@ -104,6 +104,9 @@ async def peek(ctx: Context, chat_id: ChatId, *, scope: str = "chat:read") -> Ch
 
     key = (chat_id, principal.organisation_id, principal.id, principal.role)
     found = await ctx.system.store.recall(principal.organisation_id, key, body)
+    is_generating = found is not None and found.status == "generating"
+    if is_generating and await leases.settle_chat(ctx.system, principal.organisation_id, chat_id):
+        found = await ctx.peek(body)
     if found is None or found.is_gone(ctx.now_us()):
         raise NotFound(access.NOUN)
     return found
@@ -113,6 +116,7 @@ async def get(ctx: Context, chat_id: ChatId) -> Chat:
     """One chat without its messages. Raises `NotFound`."""
     ctx.principal.require("chat:read")
     access.check_id(chat_id)
+    await leases.settle_before(ctx, chat_id)
 
     async def body(tx: Transaction) -> Chat:
         await access.readable(tx, ctx, chat_id)
@@ -130,6 +134,7 @@ async def read(ctx: Context, chat_id: ChatId, *, with_deleted: bool = False) -> 
     if with_deleted:
         ctx.principal.require("org:admin")
     access.check_id(chat_id)
+    await leases.settle_before(ctx, chat_id)
 
     async def body(tx: Transaction) -> ChatThread:
         if not with_deleted:
@@ -201,7 +206,7 @@ async def delete(ctx: Context, chat_id: ChatId, *, if_version: Versions | None =
     async def body(tx: Transaction) -> None:
         found = await access.changeable(tx, ctx, chat_id)
         _check_version(found, if_version)
-        await tx.run("chat_soft_delete", id=chat_id, now=ctx.now_us(), deleted_by=ctx.principal.id)
+        await chats.soft_delete(tx, chat_id, ctx.principal.id, now=ctx.now_us())
 
     await ctx.write(body)
 
@@ -230,7 +235,7 @@ async def restore(ctx: Context, chat_id: ChatId) -> Chat:
             raise NotFound(access.NOUN)
         if found.is_expired(ctx.now_us()):
             raise NotFound(access.NOUN)
-        await tx.run("chat_restore", id=chat_id, now=ctx.now_us())
+        await chats.restore(tx, chat_id, now=ctx.now_us())
         return await _existing(tx, chat_id)
 
     return await ctx.write(body)
@@ -250,7 +255,7 @@ async def _update_in(
     before = await _existing(tx, chat_id)
     after = await _changed(tx, ctx, before, changes)
     if after != before:
-        await chats.update(tx, replace(after, updated_at=ctx.now_us()))
+        await chats.update(tx, replace(after, updated_at=ctx.now_us()), before=before)
     return await _existing(tx, chat_id)
 
 

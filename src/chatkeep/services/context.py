@@ -33,6 +33,8 @@ class Policy:
     access_token_s: int = 3600
     ephemeral_ttl_s: int = 24 * 3600
     issuer: str = "chatkeep"
+    fold_after_s: float = 3600
+    purge_deleted_after_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,8 @@ class System:
     keyring: Keyring
     throttle: Throttle
     providers: Mapping[str, Provider]
+    node: str
+    """The name under which this process holds runs; another one after each start."""
 
 
 class Replay(Exception):
@@ -81,7 +85,7 @@ class Claim:
             raise IdempotencyMismatch()
         if seen.status is None:
             raise IdempotencyInFlight()
-        if seen.status == 0:
+        if seen.status == idempotency.LOST:
             raise ProviderFailed(INTERRUPTED)
         raise Replay(seen.status, seen.body or b"")
 

@@ -10,7 +10,7 @@ from chatkeep.domain.errors import ChatBusy, NotFound, SessionEnded
 from chatkeep.domain.ids import ChatId
 from chatkeep.domain.message import SPEAKING_ROLES, Message, NewMessage, path_to
 from chatkeep.domain.page import Page, read_cursor, write_cursor
-from chatkeep.services import access, appending
+from chatkeep.services import access, appending, leases
 from chatkeep.services.context import Context
 from chatkeep.store import chats, messages
 from chatkeep.store.chats import Appending
@@ -32,13 +32,15 @@ async def append(ctx: Context, chat_id: ChatId, said: Sequence[NewMessage]) -> l
 
     async def body(tx: Transaction) -> list[Message]:
         state = await open_for_append(tx, ctx, chat_id)
-        return await appending.append_to(tx, ctx, chat_id, state, said)
+        return await appending.append_to(tx, ctx.system, chat_id, state, said)
 
     return await ctx.write(body)
 
 
-async def open_for_append(tx: Transaction, ctx: Context, chat_id: ChatId) -> Appending:
-    """What an append moves, once it is sure that the caller may append now."""
+async def open_for_append(
+    tx: Transaction, ctx: Context, chat_id: ChatId, *, while_busy: bool = False
+) -> Appending:
+    """What an append moves, once it is sure that the caller may append now; `while_busy`: also during an answer."""
     state = await chats.appending(tx, chat_id)
     if state is None or state.access.is_gone(ctx.now_us()):
         raise NotFound(access.NOUN)
@@ -46,7 +48,7 @@ async def open_for_append(tx: Transaction, ctx: Context, chat_id: ChatId) -> App
         if not await access.sees(tx, ctx.principal, chat_id, state.access):
             raise NotFound(access.NOUN)
         access.check_change(ctx.principal, state.access)
-    if state.status == "generating":
+    if state.status == "generating" and not while_busy:
         raise ChatBusy()
     if state.session_state != "ongoing":
         raise SessionEnded(f"This chat is {state.session_state} and takes no further messages.")
@@ -59,6 +61,7 @@ async def list_messages(
     """A page of the current path, or of all messages, oldest (`asc`) or newest (`desc`) first. Raises `BadCursor`."""
     ctx.principal.require("chat:read")
     access.check_id(chat_id)
+    await leases.settle_before(ctx, chat_id)
     seq = (0 if direction == "asc" else 2**62) if cursor is None else int(read_cursor(cursor, int)[0])
 
     async def body(tx: Transaction) -> Page[Message]:
@@ -90,6 +93,7 @@ async def list_spoken(ctx: Context, chat_id: ChatId, *, newest_first: bool, offs
     """User and assistant messages of the current path by offset, as of one moment. Raises `NotFound`."""
     ctx.principal.require("chat:read")
     access.check_id(chat_id)
+    await leases.settle_before(ctx, chat_id)
 
     async def body(tx: Transaction) -> Slice:
         await access.readable(tx, ctx, chat_id)

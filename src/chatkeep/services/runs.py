@@ -1,77 +1,44 @@
-"""Runs: start one, build what the model is asked, end one. The work between start and end is `runtime.runner`'s."""
+"""Runs: start one, from a new message, beside an answer, or on from one; stop; look at them. Working on them is
+`runtime.runner`'s, by way of `services.generating`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
-from chatkeep.domain.chat import Chat, ChatThread, NewChat
-from chatkeep.domain.errors import AlreadyExists, InvalidField, RateLimited
-from chatkeep.domain.ids import ChatId, MessageId, ModelId, RunId
-from chatkeep.domain.message import Message, MessageStatus, NewMessage, path_to
-from chatkeep.domain.run import INTERRUPTED, Run, RunState
-from chatkeep.domain.text import check_text
-from chatkeep.domain.usage import Usage
-from chatkeep.models.port import Prompt, Turn
+from chatkeep.domain.chat import Chat, NewChat
+from chatkeep.domain.errors import AlreadyExists, ChatBusy, InvalidField, NotFound, RateLimited
+from chatkeep.domain.ids import ChatId, MessageId, RunId
+from chatkeep.domain.message import Message, NewMessage
+from chatkeep.domain.page import Page, read_cursor, write_cursor
+from chatkeep.domain.run import Run
+from chatkeep.domain.text import US, check_text
 from chatkeep.services import access, appending, models
 from chatkeep.services import chats as chat_verbs
 from chatkeep.services import messages as message_verbs
-from chatkeep.services.context import Answer, Context, System
-from chatkeep.services.models import Route
-from chatkeep.store import chats, documents, idempotency, messages, runs
+from chatkeep.services.context import Answer, Context
+from chatkeep.services.generating import Outcome, StartedRun
+from chatkeep.services.wishes import Wish
+from chatkeep.store import chats, events, messages, runs
+from chatkeep.store.chats import Appending
 from chatkeep.store.driver import Transaction
 
-BYTES_PER_TOKEN = 3
-"""Bytes, not characters: a token is about four letters of English, but only one character of Chinese."""
 BUSY_RETRY_S = 5
+RUNS_PER_CHAT_MAX = 4
+NOUN = "Run"
+IfBusy = Literal["reject", "queue", "branch"]
+IF_BUSY: tuple[IfBusy, ...] = get_args(IfBusy)
+Settle = Callable[[Outcome], Answer]
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """How the answer is wanted. `model_id` None takes the chat's model; `answer_*` mark the answer's message.
+class Place:
+    """Where an answer goes: after which message, and on from which unfinished one."""
 
-    A `model_id` and a `system_prompt` given here become the chat's own.
-    """
-
-    model_id: ModelId | None = None
-    max_tokens: int | None = None
-    temperature: float | None = None
-    system_prompt: str | None = None
-    answer_id: MessageId | None = None
-    answer_state_id: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class StartedRun:
-    """A committed run and what is needed to work on it. `settle` renders the answer for an Idempotency-Key."""
-
-    ctx: Context
-    run: Run
-    route: Route
-    wish: Wish
-    chat: Chat
-    question: Message | None
-    settle: Callable[[Outcome], Answer] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Generated:
-    """What the model gave: text, usage if the provider counted, time in ms, and the error it broke off with."""
-
-    text: str
-    usage: Usage | None
-    response_time_ms: int
-    error: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a run ended: the message written (None when there was no text), and the error if it failed."""
-
-    run: Run
-    message: Message | None
-    usage: Usage | None
-    error: str | None
+    question_id: MessageId
+    continued: Message | None = None
 
 
 async def start(
@@ -80,18 +47,21 @@ async def start(
     said: list[NewMessage],
     wish: Wish,
     *,
-    settle: Callable[[Outcome], Answer] | None = None,
+    settle: Settle | None = None,
+    if_busy: IfBusy = "reject",
 ) -> StartedRun:
     """Commit the user's messages and the run, before the model is called.
 
-    Raises `NotFound`, `NotAllowed`, `ChatBusy`, `SessionEnded`, `NoModel`, `RateLimited`, and what appending raises.
+    While another answer is generated, `branch` begins a branch beside its question; else it raises `ChatBusy` (waiting
+    for its turn, `queue`, is the runtime's). Raises `NotFound`, `NotAllowed`, `SessionEnded`, `NoModel`, `RateLimited`,
+    and what appending raises.
     """
     ctx.principal.require("chat:invoke")
     access.check_id(chat_id)
     appending.check_said(ctx, said)
 
     async def body(tx: Transaction) -> StartedRun:
-        return await start_in(tx, ctx, chat_id, said, wish, settle=settle)
+        return await start_in(tx, ctx, chat_id, said, wish, settle=settle, if_busy=if_busy)
 
     return await ctx.write(body)
 
@@ -103,21 +73,22 @@ async def start_in(
     said: list[NewMessage],
     wish: Wish,
     *,
-    settle: Callable[[Outcome], Answer] | None = None,
+    settle: Settle | None = None,
+    if_busy: IfBusy = "reject",
 ) -> StartedRun:
     """The part of `start` that belongs into the transaction, for verbs that do more in it."""
-    state = await message_verbs.open_for_append(tx, ctx, chat_id)
-    written = await appending.append_to(tx, ctx, chat_id, state, said) if said else []
-    return await _start(tx, ctx, chat_id, written, wish, settle)
+    state = await message_verbs.open_for_append(tx, ctx, chat_id, while_busy=if_busy == "branch")
+    if state.status == "generating":
+        said = await _beside(tx, chat_id, said)
+    written = await appending.append_to(tx, ctx.system, chat_id, state, said) if said else []
+    if state.current_message_id is None:
+        raise InvalidField("message", "is needed: nothing was said in this chat yet")
+    place = Place(state.current_message_id)
+    return await _start(tx, ctx, chat_id, place, wish, settle, question=written[-1] if written else None)
 
 
 async def start_chat(
-    ctx: Context,
-    new: NewChat,
-    said: list[NewMessage],
-    wish: Wish,
-    *,
-    settle: Callable[[Outcome], Answer] | None = None,
+    ctx: Context, new: NewChat, said: list[NewMessage], wish: Wish, *, settle: Settle | None = None
 ) -> StartedRun:
     """`chats.create` and `start` in one transaction."""
     ctx.principal.require("chat:invoke")
@@ -125,112 +96,251 @@ async def start_chat(
 
     async def body(tx: Transaction) -> StartedRun:
         thread = await chat_verbs.create_in(tx, ctx, new, said)
-        return await _start(tx, ctx, thread.chat.id, thread.messages, wish, settle)
+        if thread.chat.current_message_id is None:
+            raise InvalidField("message", "is needed: nothing was said in this chat yet")
+        place = Place(thread.chat.current_message_id)
+        return await _start(tx, ctx, thread.chat.id, place, wish, settle, question=thread.messages[-1])
 
     return await ctx.write(body)
 
 
-async def prompt(started: StartedRun) -> Prompt:
-    """What the model is asked: prompts and documents first, then as much of the path to the question as fits."""
-    ctx, run = started.ctx, started.run
+async def regenerate(
+    ctx: Context, chat_id: ChatId, answer_id: MessageId | None, wish: Wish, *, settle: Settle | None = None
+) -> StartedRun:
+    """Answer the same question again, on a branch beside `answer_id` (None: the current answer), which stays.
 
-    async def body(tx: Transaction) -> tuple[ChatThread, list[str]]:
-        chat = await chats.get(tx, run.chat_id)
-        assert chat is not None
-        texts = []
-        for document in await documents.of_chat(tx, run.chat_id):
-            found = await documents.get(tx, run.chat_id, document.id)
-            assert found is not None
-            texts.append(f"Document {document.filename}:\n{found[1]}")
-        return ChatThread(chat, await messages.of_chat(tx, run.chat_id)), texts
-
-    thread, texts = await ctx.read(body)
-    heads = [started.route.system_prompt, thread.chat.system_prompt, *texts]
-    path = path_to(thread.messages, run.question_id)
-    turns = fit([text for text in heads if text], path, _tokens_for_input(started))
-    return Prompt(started.route.model_name, turns, started.wish.max_tokens, started.wish.temperature)
-
-
-def fit(heads: list[str], path: list[Message], tokens_max: int) -> tuple[Turn, ...]:
-    """The system texts as one turn, then the newest messages that fit by a careful guess of three bytes a token.
-
-    The last message always goes in, cut at its end if it alone is too long. Results of tools are not given.
+    Raises what `start` does, and `InvalidField` where that is no answer.
     """
-    room = tokens_max * BYTES_PER_TOKEN
-    head = _cut("\n\n".join(heads), room // 2)
-    room -= len(head.encode())
-    chosen: list[Turn] = []
-    for message in reversed(path):
-        if message.role == "tool" or not message.content:
-            continue
-        size = len(message.content.encode())
-        if chosen and size > room:
-            break
-        chosen.append(Turn(message.role, _cut(message.content, room)))
-        room -= size
-    chosen.reverse()
-    return (Turn("system", head), *chosen) if head else tuple(chosen)
+
+    async def body(tx: Transaction, state: Appending) -> StartedRun:
+        answer = await _answer(tx, chat_id, answer_id or state.current_message_id)
+        if answer.parent_id is None:
+            raise InvalidField("message_id", "this message answers nothing")
+        beside = replace(wish, replaces=answer.id)
+        return await _start(tx, ctx, chat_id, Place(answer.parent_id), beside, settle)
+
+    return await _in_chat(ctx, chat_id, body)
 
 
-async def finish(started: StartedRun, generated: Generated) -> Outcome:
-    """Write the answer, end the run and settle the Idempotency-Key, in one transaction.
+async def edit(
+    ctx: Context,
+    chat_id: ChatId,
+    message_id: MessageId,
+    content: str,
+    wish: Wish,
+    *,
+    settle: Settle | None = None,
+) -> StartedRun:
+    """Say something else instead of `message_id`, on a branch beside it, and have that answered. Raises as `start`."""
+    again = NewMessage("user", content, author_id=ctx.principal.id)
+    appending.check_said(ctx, [again])
 
-    What the model said before it broke off is kept as an `incomplete` message.
+    async def body(tx: Transaction, state: Appending) -> StartedRun:
+        before = await messages.get(tx, chat_id, message_id)
+        if before is None or before.role != "user":
+            raise InvalidField("message_id", "no such message of a user in this chat")
+        said = replace(again, parent_id=before.parent_id, is_root=before.parent_id is None)
+        written = await appending.append_to(tx, ctx.system, chat_id, state, [said])
+        return await _start(tx, ctx, chat_id, Place(written[0].id), wish, settle, question=written[0])
+
+    return await _in_chat(ctx, chat_id, body)
+
+
+async def go_on(
+    ctx: Context, chat_id: ChatId, answer_id: MessageId | None, wish: Wish, *, settle: Settle | None = None
+) -> StartedRun:
+    """Have an answer continued where it ends (None: the current one); it stays one message. Raises as `regenerate`."""
+
+    async def body(tx: Transaction, state: Appending) -> StartedRun:
+        answer = await _answer(tx, chat_id, answer_id or state.current_message_id)
+        if answer.parent_id is None:
+            raise InvalidField("message_id", "this message answers nothing")
+        place = Place(answer.parent_id, continued=answer)
+        return await _start(tx, ctx, chat_id, place, replace(wish, answer_id=answer.id), settle)
+
+    return await _in_chat(ctx, chat_id, body)
+
+
+async def stop(ctx: Context, chat_id: ChatId, run_id: RunId | None = None) -> list[Run]:
+    """Ask for the end of the chat's running answers, or of one: durable, from any connection. Returns those asked.
+
+    Raises `NotFound`, `NotAllowed`; an empty list says that none was running.
     """
-    ctx, run = started.ctx, started.run
+    ctx.principal.require("chat:invoke")
+    access.check_id(chat_id)
+    if run_id is not None:
+        access.check_id(run_id, NOUN)
 
-    async def body(tx: Transaction) -> Outcome:
-        message = await _answer(tx, started, generated) if generated.text or generated.error is None else None
-        state: RunState = "completed" if generated.error is None else "failed"
-        await runs.end(tx, run, state, generated.error, now=ctx.now_us())
-        outcome = Outcome(run, message, generated.usage, generated.error)
-        if ctx.claim is not None and started.settle is not None:
-            await ctx.claim.settle(tx, started.settle(outcome))
-        return outcome
+    async def body(tx: Transaction) -> list[Run]:
+        await access.changeable(tx, ctx, chat_id)
+        running = await runs.running_in(tx, chat_id)
+        if (
+            run_id is not None
+            and (known := await runs.get(tx, run_id)) is not None
+            and known.chat_id != chat_id
+        ):
+            raise NotFound(NOUN)
+        await runs.ask_to_stop(tx, chat_id, run_id, now=ctx.now_us())
+        return [run for run in running if run_id in (None, run.id)]
 
-    return await ctx.system.store.write(run.organisation_id, body)
+    return await ctx.write(body)
 
 
-async def interrupt_all(system: System) -> int:
-    """At start-up of a single-process server: nobody works on the runs of before. How many there were."""
+async def get(ctx: Context, chat_id: ChatId, run_id: RunId) -> Run:
+    """One run of the chat. Raises `NotFound`."""
+    ctx.principal.require("chat:read")
+    access.check_id(chat_id)
+    access.check_id(run_id, NOUN)
 
-    async def body(tx: Transaction) -> int:
-        await idempotency.interrupt_all(tx)
-        return await runs.interrupt_all(tx, INTERRUPTED, now=system.clock.now_us())
+    async def body(tx: Transaction) -> Run:
+        await access.readable(tx, ctx, chat_id)
+        run = await runs.get(tx, run_id)
+        if run is None or run.chat_id != chat_id:
+            raise NotFound(NOUN)
+        return run
 
-    return await system.store.write(None, body)
+    return await ctx.peek(body)
+
+
+async def list_runs(ctx: Context, chat_id: ChatId, *, cursor: str | None, limit: int) -> Page[Run]:
+    """The chat's runs, newest first. Raises `NotFound`, `BadCursor`."""
+    ctx.principal.require("chat:read")
+    access.check_id(chat_id)
+    before = runs.NEWEST if cursor is None else str(read_cursor(cursor, str)[0])
+
+    async def body(tx: Transaction) -> Page[Run]:
+        await access.readable(tx, ctx, chat_id)
+        rows = await runs.of_chat(tx, chat_id, before_id=before, limit=limit + 1)
+        return Page(rows[:limit], write_cursor(rows[limit - 1].id) if len(rows) > limit else None)
+
+    return await ctx.read(body)
+
+
+async def _in_chat(
+    ctx: Context, chat_id: ChatId, body: Callable[[Transaction, Appending], Awaitable[StartedRun]]
+) -> StartedRun:
+    ctx.principal.require("chat:invoke")
+    access.check_id(chat_id)
+
+    async def opened(tx: Transaction) -> StartedRun:
+        return await body(tx, await message_verbs.open_for_append(tx, ctx, chat_id))
+
+    return await ctx.write(opened)
+
+
+async def _answer(tx: Transaction, chat_id: ChatId, message_id: MessageId | None) -> Message:
+    answer = None if message_id is None else await messages.get(tx, chat_id, message_id)
+    if answer is None or answer.role != "assistant":
+        raise InvalidField("message_id", "no such answer in this chat")
+    return answer
+
+
+async def _beside(tx: Transaction, chat_id: ChatId, said: list[NewMessage]) -> list[NewMessage]:
+    """Put the first of `said` beside the question that is being answered, where it does not name its own place."""
+    running = await runs.running_in(tx, chat_id)
+    if not said or len(running) >= RUNS_PER_CHAT_MAX:
+        raise ChatBusy()
+    first = said[0]
+    if not running or first.parent_id is not None or first.is_root:
+        return said
+    question = await messages.get(tx, chat_id, running[-1].question_id)
+    parent_id = None if question is None else question.parent_id
+    return [replace(first, parent_id=parent_id, is_root=parent_id is None), *said[1:]]
 
 
 async def _start(
     tx: Transaction,
     ctx: Context,
     chat_id: ChatId,
-    written: list[Message],
+    place: Place,
     wish: Wish,
-    settle: Callable[[Outcome], Answer] | None,
+    settle: Settle | None,
+    *,
+    question: Message | None = None,
 ) -> StartedRun:
-    if await runs.running_count(tx) >= ctx.system.limits.runs_per_organisation_max:
-        raise RateLimited(BUSY_RETRY_S)
+    reserved = await _reserved(tx, ctx, wish)
     chat = await _instructed(tx, ctx, chat_id, wish)
-    if chat.current_message_id is None:
-        raise InvalidField("message", "is needed: nothing was said in this chat yet")
-    if wish.answer_id is not None and await messages.turn_number(tx, chat_id, wish.answer_id) is not None:
+    is_taken = wish.answer_id is not None and place.continued is None
+    if is_taken and await messages.turn_number(tx, chat_id, wish.answer_id) is not None:  # type: ignore[arg-type]  # checked above
         raise AlreadyExists("The chat has a message with this id already.")
     model, route = await models.route(tx, ctx.system, wish.model_id or chat.model_id)
+    now = ctx.now_us()
+    count = 1 if place.continued is None else 2
+    seq, moved = await chats.set_status(
+        tx, chat_id, "generating", None, now=now, model_id=model.id, count=count
+    )
     run = Run(
         organisation_id=chat.organisation_id,
         id=RunId(ctx.system.entropy.uuid7()),
         chat_id=chat_id,
-        question_id=chat.current_message_id,
+        principal_id=ctx.principal.id,
+        question_id=place.question_id,
         answer_id=wish.answer_id or MessageId(ctx.system.entropy.uuid7()),
         model_id=model.id,
+        wish=wish.kept(),
+        request=None if ctx.claim is None else {"route": ctx.claim.name.route, "key": ctx.claim.name.key},
         state="running",
-        started_at=ctx.now_us(),
+        first_seq=seq - count + 1,
+        epoch=1,
+        holder=ctx.system.node,
+        lease_until=now + int(ctx.system.limits.lease_s * US),
+        stop_requested_at=None,
+        usage=None,
+        response_time_ms=None,
+        started_at=now,
         ended_at=None,
         error=None,
     )
-    await runs.insert(tx, run)
-    return StartedRun(ctx, run, route, wish, chat, written[-1] if written else None, settle)
+    await runs.insert(tx, run, reserved_tokens=reserved)
+    await events.append(
+        tx,
+        chat_id,
+        run.first_seq,
+        now,
+        "run.started",
+        run_id=run.id,
+        chat=moved,
+        data={"question_id": run.question_id, "answer_id": run.answer_id, "model_id": run.model_id},
+    )
+    if place.continued is not None:
+        grows = replace(place.continued, status="generating", error=None)
+        await messages.answer(tx, grows)
+        await events.append(tx, chat_id, seq, now, "message.updated", run_id=run.id, message=grows)
+    return StartedRun(
+        system=ctx.system,
+        run=run,
+        route=route,
+        wish=wish,
+        chat=chat,
+        question=question,
+        is_begun=place.continued is not None,
+        claim=ctx.claim,
+        settle=settle,
+    )
+
+
+async def _reserved(tx: Transaction, ctx: Context, wish: Wish) -> int:
+    """Tokens set aside for the run; they are settled when it ends. Raises `RateLimited`."""
+    limits = ctx.system.limits
+    running, reserved = await runs.running_count(tx)
+    if running >= limits.runs_per_organisation_max:
+        raise RateLimited(BUSY_RETRY_S)
+    budget = limits.tokens_per_organisation_max
+    if budget is None:
+        return 0
+    now, window = ctx.now_us(), int(limits.tokens_window_s * US)
+    began, used = await runs.budget(tx)
+    if now - began >= window:
+        began, used = now, 0
+        await runs.begin_budget(tx, now=now)
+    wanted = min(wish.max_tokens or TOKENS_RESERVED, budget)
+    if used + reserved + wanted > budget:
+        raise RateLimited(max(1, (began + window - now) // US))
+    return wanted
+
+
+TOKENS_RESERVED = 1_000
+"""Set aside for an answer whose length nobody has bounded."""
 
 
 async def _instructed(tx: Transaction, ctx: Context, chat_id: ChatId, wish: Wish) -> Chat:
@@ -239,41 +349,6 @@ async def _instructed(tx: Transaction, ctx: Context, chat_id: ChatId, wish: Wish
     if wish.system_prompt is None or wish.system_prompt == chat.system_prompt:
         return chat
     check_text("system_prompt", wish.system_prompt, bytes_max=ctx.system.limits.system_prompt_bytes_max)
-    chat = replace(chat, system_prompt=wish.system_prompt)
-    await chats.update(tx, chat)
-    return chat
-
-
-async def _answer(tx: Transaction, started: StartedRun, generated: Generated) -> Message | None:
-    run = started.run
-    state = await chats.appending(tx, run.chat_id)
-    if state is None:
-        return None  # The chat was purged meanwhile: there is nothing left to write into.
-    status: MessageStatus = "complete" if generated.error is None else "incomplete"
-    usage = generated.usage
-    answer = NewMessage(
-        role="assistant",
-        content=generated.text,
-        id=run.answer_id,
-        parent_id=run.question_id,
-        status=status,
-        error=generated.error,
-        agent_id=started.chat.agent_id,
-        state_id=started.wish.answer_state_id,
-        model_id=run.model_id,
-        input_tokens=usage.input_tokens if usage else None,
-        output_tokens=usage.output_tokens if usage else None,
-        response_time_ms=generated.response_time_ms,
-    )
-    return (await appending.append_to(tx, started.ctx, run.chat_id, state, [answer]))[0]
-
-
-def _cut(text: str, bytes_max: int) -> str:
-    raw = text.encode()
-    return text if len(raw) <= bytes_max else raw[:bytes_max].decode(errors="ignore")
-
-
-def _tokens_for_input(started: StartedRun) -> int:
-    window = started.route.context_window
-    reserved = min(started.wish.max_tokens or window // 4, window // 2)
-    return max(window - reserved, 64)
+    instructed = replace(chat, system_prompt=wish.system_prompt)
+    await chats.update(tx, instructed, before=chat)
+    return instructed

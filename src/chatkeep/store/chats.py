@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 from chatkeep.domain.chat import Chat, ChatAccess, ChatFilter, ChatStatus, SessionState
-from chatkeep.domain.ids import ChatId, MessageId, PrincipalId
+from chatkeep.domain.event import EventKind
+from chatkeep.domain.ids import ChatId, FolderId, MessageId, ModelId, PrincipalId, RunId, ShareId
+from chatkeep.domain.json import JsonObject, JsonValue
+from chatkeep.domain.message import Message
 from chatkeep.domain.principal import Principal
 from chatkeep.domain.text import tag_id
+from chatkeep.store import events
 from chatkeep.store.driver import Row, Transaction, Value
 from chatkeep.store.rows import read_json, write_json
 
 LATEST = (2**62, "\x7f")
 _FIELDS = tuple(field.name for field in fields(Chat))  # the statements name their columns in this order
+_UNSEEN = {
+    "organisation_id",
+    "id",
+    "owner_name",
+    "owner_external_id",
+    "extra",
+    "last_seq",
+    "is_branched",
+    "version",
+}
+_JOURNALLED = tuple(name for name in _FIELDS if name not in _UNSEEN)
 
 
 @dataclass(slots=True)
@@ -100,13 +117,17 @@ async def insert(tx: Transaction, chat: Chat) -> None:
         created_at=chat.created_at,
     )
     await _index(tx, chat)
+    await events.append(tx, chat.id, 1, chat.created_at, "chat.created", chat=_journalled(chat))
 
 
-async def update(tx: Transaction, chat: Chat) -> None:
+async def update(tx: Transaction, chat: Chat, *, before: Chat) -> None:
     """Write what `ChatChanges` may change; the version moves by one."""
-    await tx.run(
+    await _moved(
+        tx,
         "chat_update",
-        id=chat.id,
+        chat.updated_at,
+        _changed(before, chat),
+        chat_id=chat.id,
         title=chat.title,
         system_prompt=chat.system_prompt,
         metadata=write_json(chat.metadata),
@@ -125,9 +146,10 @@ async def update(tx: Transaction, chat: Chat) -> None:
         message_count=chat.message_count,
         updated_at=chat.updated_at,
     )
-    await tx.run("chat_tags_clear", chat_id=chat.id)
-    await tx.run("chat_people_clear", chat_id=chat.id)
-    await _index(tx, chat)
+    if chat.tags != before.tags or chat.shared_with != before.shared_with:
+        await tx.run("chat_tags_clear", chat_id=chat.id)
+        await tx.run("chat_people_clear", chat_id=chat.id)
+        await _index(tx, chat)
 
 
 async def appending(tx: Transaction, chat_id: ChatId) -> Appending | None:
@@ -136,19 +158,111 @@ async def appending(tx: Transaction, chat_id: ChatId) -> Appending | None:
     return None if row is None else Appending(ChatAccess(*row[:6]), *row[6:])
 
 
-async def appended(tx: Transaction, chat_id: ChatId, state: Appending, *, last_message_at: int) -> None:
-    """Write the moved head and counters after an append."""
-    await tx.run(
+async def appended(
+    tx: Transaction,
+    chat_id: ChatId,
+    state: Appending,
+    written: Sequence[Message],
+    *,
+    run_id: RunId | None = None,
+) -> None:
+    """Write the moved head and counters after an append, and an event for each message."""
+    moved: JsonObject = {
+        "title": state.title,
+        "current_message_id": state.current_message_id,
+        "message_count": state.message_count,
+        "last_message_at": written[-1].created_at,
+        "updated_at": state.updated_at,
+    }
+    row = await tx.one(
         "chat_appended",
         id=chat_id,
-        title=state.title,
-        current_message_id=state.current_message_id,
         last_seq=state.last_seq,
         is_branched=state.is_branched,
-        message_count=state.message_count,
-        last_message_at=last_message_at,
-        updated_at=state.updated_at,
+        events=len(written),
+        **moved,  # type: ignore[arg-type]  # the values above
     )
+    assert row is not None
+    version = row[0] - len(written)
+    for message in written:
+        version += 1
+        chat = moved if message is written[-1] else None
+        await events.append(
+            tx,
+            chat_id,
+            version,
+            state.updated_at,
+            "message.created",
+            run_id=run_id,
+            message=message,
+            chat=chat,
+        )
+
+
+async def set_status(
+    tx: Transaction,
+    chat_id: ChatId,
+    status: ChatStatus | None,
+    error: str | None,
+    *,
+    now: int,
+    model_id: ModelId | None = None,
+    count: int = 1,
+) -> tuple[int, JsonObject]:
+    """Move the status with room for `count` events of the caller's: the last one's sequence, and what moved."""
+    moved: JsonObject = {
+        "status": status,
+        "last_error": error,
+        "last_error_at": None if error is None else now,
+        "updated_at": now,
+    }
+    row = await tx.one("chat_set_status", id=chat_id, model_id=model_id, events=count, **moved)  # type: ignore[arg-type]  # the values above
+    assert row is not None
+    return row[0], moved if model_id is None else {**moved, "model_id": model_id}
+
+
+async def advance(tx: Transaction, chat_id: ChatId, count: int) -> int:
+    """Room for `count` events that move nothing else of the chat: the last one's sequence."""
+    row = await tx.one("chat_advance", id=chat_id, events=count)
+    assert row is not None
+    return int(row[0])
+
+
+async def soft_delete(tx: Transaction, chat_id: ChatId, by: PrincipalId, *, now: int) -> None:
+    """Hide the chat from everybody."""
+    moved: JsonObject = {"deleted_at": now, "deleted_by": by, "updated_at": now}
+    await _moved(
+        tx, "chat_soft_delete", now, moved, kind="chat.deleted", chat_id=chat_id, now=now, deleted_by=by
+    )
+
+
+async def restore(tx: Transaction, chat_id: ChatId, *, now: int) -> None:
+    """Undo `soft_delete`."""
+    moved: JsonObject = {"deleted_at": None, "deleted_by": None, "updated_at": now}
+    await _moved(tx, "chat_restore", now, moved, kind="chat.restored", chat_id=chat_id, now=now)
+
+
+async def counted_document(tx: Transaction, chat_id: ChatId, change: int, *, now: int) -> None:
+    """Count a document on or off."""
+    row = await tx.one("document_count", chat_id=chat_id, change=change, updated_at=now)
+    assert row is not None
+    moved: JsonObject = {"documents_count": row[1], "updated_at": now}
+    await events.append(tx, chat_id, row[0], now, "chat.updated", chat=moved)
+
+
+async def mark_share(tx: Transaction, chat_id: ChatId, share_id: ShareId | None, *, now: int) -> None:
+    """Note the id under which the chat is shared, or that it is not."""
+    row = await tx.one("share_mark", chat_id=chat_id, share_id=share_id, updated_at=now)
+    assert row is not None
+    moved: JsonObject = {"share_id": share_id, "updated_at": now}
+    await events.append(tx, chat_id, row[0], now, "chat.updated", chat=moved)
+
+
+async def empty_folder(tx: Transaction, folder_id: FolderId, *, now: int) -> None:
+    """Take all chats out of a folder."""
+    moved: JsonObject = {"folder_id": None, "updated_at": now}
+    for chat_id, version in await tx.all("folder_empty", id=folder_id, updated_at=now):
+        await events.append(tx, chat_id, version, now, "chat.updated", chat=moved)
 
 
 async def purge_expired(tx: Transaction, *, now: int, limit: int) -> int:
@@ -157,6 +271,43 @@ async def purge_expired(tx: Transaction, *, now: int, limit: int) -> int:
     for organisation_id, chat_id in rows:
         await tx.run("system_chat_purge_expired", of_organisation=organisation_id, id=chat_id, now=now)
     return len(rows)
+
+
+async def purge_deleted(tx: Transaction, *, before: int, limit: int) -> int:
+    """Delete for good up to `limit` chats that were soft-deleted before then (system work); how many."""
+    rows = await tx.all("system_chats_deleted", before=before, row_limit=limit)
+    for organisation_id, chat_id in rows:
+        await tx.run("system_chat_purge_deleted", of_organisation=organisation_id, id=chat_id, before=before)
+    return len(rows)
+
+
+async def _moved(
+    tx: Transaction,
+    statement: str,
+    at: int,
+    moved: JsonObject,
+    *,
+    kind: EventKind = "chat.updated",
+    chat_id: ChatId,
+    **values: Value,
+) -> None:
+    row = await tx.one(statement, id=chat_id, **values)
+    assert row is not None, "the chat was looked at in this transaction"
+    await events.append(tx, chat_id, row[0], at, kind, chat=moved)
+
+
+def _journalled(chat: Chat) -> JsonObject:
+    return {name: _plain(getattr(chat, name)) for name in _JOURNALLED}
+
+
+def _changed(before: Chat, after: Chat) -> JsonObject:
+    names = [name for name in _JOURNALLED if getattr(before, name) != getattr(after, name)]
+    return {name: _plain(getattr(after, name)) for name in names}
+
+
+def _plain(value: Any) -> JsonValue:
+    plain: JsonValue = list(value) if isinstance(value, tuple) else value
+    return plain
 
 
 async def _index(tx: Transaction, chat: Chat) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from chatkeep.domain.document import Document
 from chatkeep.domain.ids import ChatId, DocumentId
+from chatkeep.store import chats
 from chatkeep.store.driver import Row, Transaction
 
 
@@ -21,7 +22,7 @@ async def insert(tx: Transaction, document: Document, content: str) -> None:
         created_by=document.created_by,
         created_at=document.created_at,
     )
-    await tx.run("document_count", chat_id=document.chat_id, change=1, updated_at=document.created_at)
+    await chats.counted_document(tx, document.chat_id, 1, now=document.created_at)
 
 
 async def of_chat(tx: Transaction, chat_id: ChatId) -> list[Document]:
@@ -39,7 +40,7 @@ async def delete(tx: Transaction, chat_id: ChatId, document_id: DocumentId, *, n
     """Remove a document and count it off; whether there was one."""
     if not await tx.run("document_delete", chat_id=chat_id, id=document_id):
         return False
-    await tx.run("document_count", chat_id=chat_id, change=-1, updated_at=now)
+    await chats.counted_document(tx, chat_id, -1, now=now)
     return True
 
 

@@ -6,9 +6,10 @@ engines, so it must have no effect but through `tx`.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias, TypeVar
 
+from chatkeep.domain.event import Event
 from chatkeep.domain.ids import OrganisationId
 
 T = TypeVar("T")
@@ -23,6 +24,8 @@ class Transaction(Protocol):
     of the system itself) it takes nothing but those.
     """
 
+    organisation_id: OrganisationId | None
+
     async def one(self, name: str, /, **values: Value) -> Row | None:
         """The first row, or None."""
         ...
@@ -35,7 +38,16 @@ class Transaction(Protocol):
         """Write; the number of rows touched. Raises `Conflict` where a key or reference forbids it."""
         ...
 
+    async def run_many(self, name: str, /, rows: Sequence[Mapping[str, Value]]) -> None:
+        """Write each of `rows` with the same statement. Raises `Conflict`."""
+        ...
 
+    def announce(self, event: Event) -> None:
+        """Have an event of this transaction told to the store's listeners once it is durable."""
+        ...
+
+
+Listener: TypeAlias = Callable[[Sequence[Event]], None]
 Body: TypeAlias = Callable[[Transaction], Awaitable[T]]
 
 
@@ -63,6 +75,10 @@ class Store(Protocol):
 
         `key` names the reader, the organisation and all values that `body` uses; what depends on time is checked after.
         """
+        ...
+
+    def listen(self, listener: Listener) -> None:
+        """Have `listener` called on the event loop with the events of each commit, in the order of their commits."""
         ...
 
     def is_healthy(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from chatkeep.domain.folder import Folder
 from chatkeep.domain.ids import FolderId, PrincipalId
+from chatkeep.store import chats
 from chatkeep.store.driver import Transaction
 
 
@@ -36,5 +37,5 @@ async def rename(tx: Transaction, folder_id: FolderId, name: str, *, now: int) -
 
 async def delete(tx: Transaction, folder_id: FolderId, *, now: int) -> None:
     """Remove the folder; its chats stay, outside of any folder."""
-    await tx.run("folder_empty", id=folder_id, updated_at=now)
+    await chats.empty_folder(tx, folder_id, now=now)
     await tx.run("folder_delete", id=folder_id)

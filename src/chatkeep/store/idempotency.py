@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from chatkeep.domain.ids import PrincipalId
 from chatkeep.store.driver import Transaction
 
+LOST = 0
+"""In place of a status: the answer was lost with the process that generated it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
-    """A request seen before. `status` None: not answered yet; 0: its answer was lost to a restart."""
+    """A request seen before. `status` None: not answered yet; `LOST` instead of a real one."""
 
     fingerprint: bytes
     status: int | None
@@ -62,11 +65,6 @@ async def answer(tx: Transaction, name: RequestKey, status: int, body: bytes) ->
         status=status,
         body=body,
     )
-
-
-async def interrupt_all(tx: Transaction) -> None:
-    """At start-up: answers that were on their way are lost (system work)."""
-    await tx.run("system_idempotency_interrupt")
 
 
 async def forget(tx: Transaction, *, not_before: int) -> int:

@@ -1,6 +1,12 @@
-"""Rows of messages as domain values. Called by services inside a transaction."""
+"""Rows of messages as domain values. Called by services inside a transaction.
+
+An answer that is being generated reads with all that has been said so far: its pieces are in the journal until it ends.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
 
 from chatkeep.domain.ids import ChatId, MessageId
 from chatkeep.domain.message import Message
@@ -42,7 +48,7 @@ async def insert(tx: Transaction, message: Message) -> None:
 async def get(tx: Transaction, chat_id: ChatId, message_id: MessageId) -> Message | None:
     """One message of the chat."""
     row = await tx.one("message_get", chat_id=chat_id, id=message_id)
-    return None if row is None else _message(row)
+    return None if row is None else (await _grown(tx, [_message(row)]))[0]
 
 
 async def turn_number(tx: Transaction, chat_id: ChatId, message_id: MessageId) -> int | None:
@@ -53,21 +59,19 @@ async def turn_number(tx: Transaction, chat_id: ChatId, message_id: MessageId) -
 
 async def of_chat(tx: Transaction, chat_id: ChatId) -> list[Message]:
     """All messages of the chat in the order they were written."""
-    return [_message(row) for row in await tx.all("messages_all", chat_id=chat_id)]
+    return await _grown(tx, [_message(row) for row in await tx.all("messages_all", chat_id=chat_id)])
 
 
 async def after(tx: Transaction, chat_id: ChatId, seq: int, limit: int) -> list[Message]:
     """Up to `limit` messages after `seq`, oldest first."""
-    return [
-        _message(row) for row in await tx.all("messages_after", chat_id=chat_id, seq=seq, row_limit=limit)
-    ]
+    rows = await tx.all("messages_after", chat_id=chat_id, seq=seq, row_limit=limit)
+    return await _grown(tx, [_message(row) for row in rows])
 
 
 async def before(tx: Transaction, chat_id: ChatId, seq: int, limit: int) -> list[Message]:
     """Up to `limit` messages before `seq`, newest first."""
-    return [
-        _message(row) for row in await tx.all("messages_before", chat_id=chat_id, seq=seq, row_limit=limit)
-    ]
+    rows = await tx.all("messages_before", chat_id=chat_id, seq=seq, row_limit=limit)
+    return await _grown(tx, [_message(row) for row in rows])
 
 
 async def speaking(
@@ -75,7 +79,38 @@ async def speaking(
 ) -> list[Message]:
     """User and assistant messages of an unbranched chat by offset."""
     name = "messages_speaking_backward" if newest_first else "messages_speaking_forward"
-    return [_message(row) for row in await tx.all(name, chat_id=chat_id, row_offset=offset, row_limit=limit)]
+    rows = await tx.all(name, chat_id=chat_id, row_offset=offset, row_limit=limit)
+    return await _grown(tx, [_message(row) for row in rows])
+
+
+async def by_seq(tx: Transaction, chat_id: ChatId, seqs: Sequence[int]) -> dict[int, Message]:
+    """Messages by their place in the chat, as stored: without what an unfinished answer has said so far."""
+    rows = await tx.all("messages_by_seq", chat_id=chat_id, seqs=write_json(seqs))
+    return {message.seq: message for message in map(_message, rows)}
+
+
+async def answer(tx: Transaction, message: Message) -> None:
+    """Write what an answer is in the end, or that it grows again."""
+    await tx.run(
+        "message_answer",
+        chat_id=message.chat_id,
+        id=message.id,
+        content=message.content,
+        status=message.status,
+        error=message.error,
+        model_id=message.model_id,
+        input_tokens=message.input_tokens,
+        output_tokens=message.output_tokens,
+        response_time_ms=message.response_time_ms,
+    )
+
+
+async def _grown(tx: Transaction, found: list[Message]) -> list[Message]:
+    for position, message in enumerate(found):
+        if message.status == "generating":
+            rows = await tx.all("answer_text", chat_id=message.chat_id, answer_id=message.id)
+            found[position] = replace(message, content=message.content + "".join(row[0] for row in rows))
+    return found
 
 
 def _message(row: Row) -> Message:

@@ -1,69 +1,155 @@
-"""Rows of runs, and the chat's status that follows from them."""
+"""Rows of runs: their leases, their ends, and the chat's status that follows from them."""
 
 from __future__ import annotations
 
-from chatkeep.domain.chat import ChatStatus
-from chatkeep.domain.ids import ChatId, ModelId, RunId
+from dataclasses import dataclass
+
+from chatkeep.domain.ids import ChatId, OrganisationId, RunId
 from chatkeep.domain.run import Run, RunState
-from chatkeep.store.driver import Transaction
+from chatkeep.domain.usage import Usage
+from chatkeep.store.driver import Row, Transaction
+from chatkeep.store.rows import read_json, write_json
+
+NEWEST = "\x7f"
 
 
-async def insert(tx: Transaction, run: Run) -> None:
-    """Write a running run and mark its chat as generating. Raises `Conflict` when the chat has a running one."""
+async def insert(tx: Transaction, run: Run, *, reserved_tokens: int) -> None:
+    """Write a running run."""
     await tx.run(
         "run_insert",
         id=run.id,
         chat_id=run.chat_id,
+        principal_id=run.principal_id,
         question_id=run.question_id,
         answer_id=run.answer_id,
         model_id=run.model_id,
+        wish=write_json(run.wish),
+        request=write_json(run.request),
+        first_seq=run.first_seq,
+        holder=run.holder,
+        lease_until=run.lease_until,
+        reserved_tokens=reserved_tokens,
         started_at=run.started_at,
     )
-    await _status(tx, run.chat_id, "generating", None, now=run.started_at, model_id=run.model_id)
 
 
-async def end(tx: Transaction, run: Run, state: RunState, error: str | None, *, now: int) -> bool:
-    """End a running run: the chat is idle again, or in error with text and time. Whether it was still running."""
-    if not await tx.run("run_end", id=run.id, state=state, ended_at=now, error=error):
-        return False
-    await _status(tx, run.chat_id, None if error is None else "error", error, now=now, model_id=None)
-    return True
+async def end(
+    tx: Transaction,
+    run: Run,
+    state: RunState,
+    *,
+    error: str | None,
+    usage: Usage | None,
+    response_time_ms: int | None,
+    last_seq: int,
+    now: int,
+) -> bool:
+    """End a running run under its epoch; False when it is over already or another holds it now."""
+    row = await tx.one(
+        "run_end",
+        id=run.id,
+        epoch=run.epoch,
+        state=state,
+        ended_at=now,
+        last_seq=last_seq,
+        error=error,
+        input_tokens=None if usage is None else usage.input_tokens,
+        output_tokens=None if usage is None else usage.output_tokens,
+        response_time_ms=response_time_ms,
+    )
+    return row is not None
+
+
+async def is_held(tx: Transaction, run: Run) -> bool:
+    """Whether the run is still to be worked on under this epoch: not over, not taken by another, not to be stopped."""
+    row = await tx.one("run_holds", id=run.id, epoch=run.epoch)
+    return row is not None and row[0] is None
 
 
 async def get(tx: Transaction, run_id: RunId) -> Run | None:
     """One run."""
     row = await tx.one("run_get", id=run_id)
-    return None if row is None else Run(*row)
+    return None if row is None else _run(row)
 
 
-async def running_count(tx: Transaction) -> int:
-    """How many runs of the organisation are running."""
+async def of_chat(tx: Transaction, chat_id: ChatId, *, before_id: str, limit: int) -> list[Run]:
+    """Up to `limit` runs of the chat before `before_id`, newest first."""
+    rows = await tx.all("runs_of_chat", chat_id=chat_id, before_id=before_id, row_limit=limit)
+    return [_run(row) for row in rows]
+
+
+async def running_in(tx: Transaction, chat_id: ChatId) -> list[Run]:
+    """The chat's running runs, oldest first."""
+    return [_run(row) for row in await tx.all("runs_running_in", chat_id=chat_id)]
+
+
+async def running_count(tx: Transaction) -> tuple[int, int]:
+    """How many runs of the organisation are running, and how many tokens are set aside for them."""
     row = await tx.one("runs_running_count")
     assert row is not None
-    return int(row[0])
+    return int(row[0]), int(row[1])
 
 
-async def interrupt_all(tx: Transaction, error: str, *, now: int) -> int:
-    """At start-up: what was running before is not any more (system work). How many runs that was."""
-    await tx.run("system_runs_interrupt_chats", error=error, now=now)
-    return await tx.run("system_runs_interrupt", error=error, now=now)
+async def ask_to_stop(tx: Transaction, chat_id: ChatId, run_id: RunId | None, *, now: int) -> int:
+    """Ask for the end of one running run of the chat, or of all; how many had not been asked before."""
+    return await tx.run("run_ask_to_stop", chat_id=chat_id, run_id=run_id, now=now)
 
 
-async def _status(
-    tx: Transaction,
-    chat_id: ChatId,
-    status: ChatStatus | None,
-    error: str | None,
-    *,
-    now: int,
-    model_id: ModelId | None,
-) -> None:
-    await tx.run(
-        "chat_set_status",
-        id=chat_id,
-        status=status,
-        last_error=error,
-        last_error_at=None if error is None else now,
-        model_id=model_id,
-        updated_at=now,
-    )
+async def take(tx: Transaction, run: Run, holder: str, *, lease_until: int) -> int | None:
+    """Hold the run from now on: the new epoch, or None when somebody else was quicker."""
+    row = await tx.one("run_take", id=run.id, epoch=run.epoch, holder=holder, lease_until=lease_until)
+    return None if row is None else int(row[0])
+
+
+async def renew(tx: Transaction, holder: str, *, lease_until: int) -> int:
+    """Prolong all leases of a holder (system work); how many."""
+    return await tx.run("system_runs_renew", holder=holder, lease_until=lease_until)
+
+
+async def release(tx: Transaction, run: Run, *, now: int) -> bool:
+    """Give a run back unfinished; False when it is not ours any more."""
+    return await tx.run("run_release", now=now, id=run.id, epoch=run.epoch) == 1
+
+
+@dataclass(frozen=True, slots=True)
+class Unheld:
+    """A run that nobody works on. `is_handed_over`: its last holder gave it back; else it died."""
+
+    organisation_id: OrganisationId
+    run_id: RunId
+    epoch: int
+    is_handed_over: bool
+
+
+async def unheld(tx: Transaction, *, now: int, only_me: str | None, limit: int) -> list[Unheld]:
+    """Runs that nobody works on (system work). `only_me`: the one holder that can be alive, where there is but one."""
+    rows = await tx.all("system_runs_unheld", now=now, only_me=only_me, row_limit=limit)
+    return [Unheld(row[0], row[1], row[2], row[3] is None) for row in rows]
+
+
+async def asked_to_stop(tx: Transaction, holder: str) -> list[tuple[OrganisationId, RunId]]:
+    """Runs of this holder that somebody wants stopped (system work)."""
+    return [(row[0], row[1]) for row in await tx.all("system_runs_asked_to_stop", holder=holder)]
+
+
+async def budget(tx: Transaction) -> tuple[int, int]:
+    """Since when the organisation's tokens are counted, and how many there were."""
+    row = await tx.one("budget_get")
+    return (0, 0) if row is None else (int(row[0]), int(row[1]))
+
+
+async def begin_budget(tx: Transaction, *, now: int) -> None:
+    """Count the organisation's tokens from nothing."""
+    await tx.run("budget_put", started_at=now, tokens=0)
+
+
+async def spend(tx: Transaction, tokens: int, *, now: int) -> None:
+    """Count tokens against the organisation's budget."""
+    if tokens:
+        await tx.run("budget_add", now=now, tokens=tokens)
+
+
+def _run(row: Row) -> Run:
+    usage = None if row[15] is None else Usage(row[15], row[16])
+    decoded = (read_json(row[7]), read_json(row[8]), *row[9:15], usage, *row[17:])
+    return Run(*(*row[:7], *decoded))

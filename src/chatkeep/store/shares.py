@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from chatkeep.domain.ids import ChatId, ShareId
 from chatkeep.domain.share import Share
+from chatkeep.store import chats
 from chatkeep.store.driver import Transaction
 from chatkeep.store.rows import read_json, write_json
 
@@ -15,7 +16,7 @@ async def put(tx: Transaction, share: Share, *, is_new: bool) -> None:
         await tx.run("share_insert", chat_id=share.chat_id, **values)
     else:
         await tx.run("share_refresh", **values)
-    await tx.run("share_mark", chat_id=share.chat_id, share_id=share.id, updated_at=share.updated_at)
+    await chats.mark_share(tx, share.chat_id, share.id, now=share.updated_at)
 
 
 async def get(tx: Transaction, share_id: ShareId) -> Share | None:
@@ -28,5 +29,5 @@ async def delete(tx: Transaction, chat_id: ChatId, *, now: int) -> bool:
     """Remove the chat's share; whether there was one."""
     if not await tx.run("share_delete", chat_id=chat_id):
         return False
-    await tx.run("share_mark", chat_id=chat_id, share_id=None, updated_at=now)
+    await chats.mark_share(tx, chat_id, None, now=now)
     return True

@@ -6,7 +6,7 @@ Only wiring and the command line name this module. The event loop has a reader o
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import local
@@ -15,9 +15,10 @@ from typing import Any, TypeVar
 import apsw
 
 from chatkeep.domain.errors import ShuttingDown
+from chatkeep.domain.event import Event
 from chatkeep.domain.ids import OrganisationId
 from chatkeep.store import statements
-from chatkeep.store.driver import Body, Row, Value
+from chatkeep.store.driver import Body, Listener, Row, Value
 from chatkeep.store.migrate import migrate, refuse_foreign, refuse_network_file_system, refuse_old_library
 from chatkeep.store.sqlite_errors import translate, translated
 from chatkeep.store.sqlite_moment import Moment
@@ -34,14 +35,15 @@ RECALLED_MAX = 20_000
 class SqliteTransaction:
     """Runs statements on one connection without ever suspending; see `driver.Transaction`."""
 
-    __slots__ = ("_connection", "_organisation_id", "_sql")
+    __slots__ = ("_connection", "_sql", "announced", "organisation_id")
 
     def __init__(
         self, connection: apsw.Connection, sql: dict[str, str], organisation_id: OrganisationId | None
     ) -> None:
         self._connection = connection
         self._sql = sql
-        self._organisation_id = organisation_id
+        self.organisation_id = organisation_id
+        self.announced: list[Event] = []
 
     async def one(self, name: str, /, **values: Value) -> Row | None:
         """The first row, or None."""
@@ -64,10 +66,19 @@ class SqliteTransaction:
             ) from error  # here and not in the writer: a body may say what the conflict is about
         return self._connection.changes()
 
+    async def run_many(self, name: str, /, rows: Sequence[Mapping[str, Value]]) -> None:
+        """Write each of `rows` with the same statement."""
+        for values in rows:
+            await self.run(name, **values)
+
+    def announce(self, event: Event) -> None:
+        """Have an event told once it is durable."""
+        self.announced.append(event)
+
     def _execute(self, name: str, values: dict[str, Any]) -> apsw.Cursor:
-        if self._organisation_id is not None:
+        if self.organisation_id is not None:
             assert not name.startswith(statements.SYSTEM), f"{name} needs a system transaction"
-            values["organisation_id"] = self._organisation_id
+            values["organisation_id"] = self.organisation_id
         else:
             assert name.startswith(statements.SYSTEM), f"{name} needs an organisation"
         return self._connection.execute(self._sql[name], values)
@@ -103,8 +114,14 @@ class SqliteStore:
     async def write(self, organisation_id: OrganisationId | None, body: Body[T]) -> T:
         """Run `body` in the writer thread; returns after the commit that holds it."""
         transaction = SqliteTransaction(self._writer.connection, self._sql, organisation_id)
-        result: T = await self._writer.submit(lambda: drive(body(transaction)))
-        return result
+
+        def step() -> T:
+            transaction.announced.clear()  # it may be run again
+            result: T = drive(body(transaction))
+            return result
+
+        written: T = await self._writer.submit(step, transaction.announced)
+        return written
 
     async def read(self, organisation_id: OrganisationId | None, body: Body[T]) -> T:
         """Run `body` on a reader thread in one snapshot."""
@@ -130,6 +147,10 @@ class SqliteStore:
         value = await self.peek(organisation_id, body)
         self._recalled[key] = value
         return value
+
+    def listen(self, listener: Listener) -> None:
+        """Have `listener` called with the events of each commit."""
+        self._writer.listeners.append(listener)
 
     def is_healthy(self) -> bool:
         """Whether the writer takes work."""

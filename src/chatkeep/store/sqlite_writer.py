@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ from typing import Any
 import apsw
 
 from chatkeep.domain.errors import ChatkeepError, ShuttingDown, StoreBusy, StoreFull, StoreLost
+from chatkeep.domain.event import Event
+from chatkeep.store.driver import Listener
 from chatkeep.store.sqlite_errors import translate
 
 BATCH_MAX = 256
@@ -32,6 +34,7 @@ class _Job:
     step: Callable[[], Any]
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[Any]
+    events: Sequence[Event]
     result: Any = None
     error: BaseException | None = None
 
@@ -41,6 +44,7 @@ class Writer:
 
     def __init__(self, connection: apsw.Connection) -> None:
         self.connection = connection
+        self.listeners: list[Listener] = []
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._lost: ChatkeepError | None = None
         self._is_closing = False
@@ -48,8 +52,11 @@ class Writer:
         self._thread = threading.Thread(target=self._work, name="store-writer", daemon=True)
         self._thread.start()
 
-    async def submit(self, step: Callable[[], Any]) -> Any:
-        """Run `step` inside the next group commit and return what it returned, or raise what it raised."""
+    async def submit(self, step: Callable[[], Any], events: Sequence[Event] = ()) -> Any:
+        """Run `step` inside the next group commit and return what it returned, or raise what it raised.
+
+        What it has put into `events` is told to the listeners, before anybody else hears of the commit.
+        """
         if self._lost is not None:
             raise self._lost
         if self._jobs.qsize() >= QUEUE_MAX:
@@ -59,7 +66,7 @@ class Writer:
         with self._gate:
             if self._is_closing:
                 raise ShuttingDown()
-            self._jobs.put(_Job(step, loop, future))
+            self._jobs.put(_Job(step, loop, future, events))
         return await future
 
     def is_healthy(self) -> bool:
@@ -91,7 +98,7 @@ class Writer:
                     break
                 batch.append(more)
             self._commit(batch)
-            _settle(batch)
+            self._settle(batch)
 
     def _commit(self, batch: list[_Job]) -> None:
         if self._lost is not None:
@@ -125,24 +132,27 @@ class Writer:
                 self._lost = StoreLost(str(again))
         _fail(batch, error)
 
+    def _settle(self, batch: list[_Job]) -> None:
+        by_loop: dict[asyncio.AbstractEventLoop, list[_Job]] = {}
+        for job in batch:
+            by_loop.setdefault(job.loop, []).append(job)
+        for loop, jobs in by_loop.items():
+            try:
+                loop.call_soon_threadsafe(_answer, jobs, self.listeners)
+            except RuntimeError:
+                pass  # The loop is closed, so nobody waits any more.
+
 
 def _fail(batch: list[_Job], error: ChatkeepError) -> None:
     for job in batch:
         job.error = error
 
 
-def _settle(batch: list[_Job]) -> None:
-    by_loop: dict[asyncio.AbstractEventLoop, list[_Job]] = {}
-    for job in batch:
-        by_loop.setdefault(job.loop, []).append(job)
-    for loop, jobs in by_loop.items():
-        try:
-            loop.call_soon_threadsafe(_answer, jobs)
-        except RuntimeError:
-            pass  # The loop is closed, so nobody waits any more.
-
-
-def _answer(jobs: list[_Job]) -> None:
+def _answer(jobs: list[_Job], listeners: Sequence[Listener]) -> None:
+    events = [event for job in jobs if job.error is None for event in job.events]
+    if events:
+        for listener in listeners:
+            listener(events)
     for job in jobs:
         if job.future.done():
             continue

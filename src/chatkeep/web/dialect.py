@@ -132,6 +132,15 @@ def build(house: House, manner: Manner, routers: Sequence[APIRouter], hot: Seque
     return Built(manner, app, HotTable(house, manner, hot))
 
 
+def rechecking(manner: Manner, connection: HTTPConnection) -> Callable[[], Awaitable[Context]]:
+    """For a stream: looks again who its reader is. Raises `Unauthenticated` when the credential is good no more."""
+
+    async def recheck() -> Context:
+        return await context_of(house_of(connection), connection, manner.finders)
+
+    return recheck
+
+
 def make_router() -> APIRouter:
     """A router whose bodies are decoded strictly."""
     return APIRouter(route_class=StrictRoute)

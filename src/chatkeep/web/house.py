@@ -5,14 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from chatkeep.runtime.runner import Runner
+from chatkeep.runtime.tail import Tail
+from chatkeep.runtime.turns import Turns
 from chatkeep.services.context import System
 from chatkeep.web.rendered import RenderedCache
 
 
 @dataclass(frozen=True, slots=True)
 class House:
-    """The system, the runner of answers, and the cache of rendered chats."""
+    """The system, the runner of answers, whoever follows chats, and the cache of rendered chats."""
 
     system: System
     runner: Runner
+    tail: Tail
+    turns: Turns
     rendered: RenderedCache

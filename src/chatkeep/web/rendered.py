@@ -81,7 +81,8 @@ async def answer_chat(
         rendered = render(thread)
         body = rendered if isinstance(rendered, bytes) else await rendered
         etag = etags.write(thread.chat.access, view.stamp)
-        cache.put(_key(ctx, chat_id, thread.chat.access, view), body)
+        if thread.chat.status != "generating":  # it would be another one in a moment
+            cache.put(_key(ctx, chat_id, thread.chat.access, view), body)
     return Response(body, media_type=JSON, headers={"etag": etag, **PRIVATE, **view.headers})
 
 

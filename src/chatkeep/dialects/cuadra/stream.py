@@ -1,4 +1,4 @@
-"""Cuadra's native stream (contracts/cuadra.md A4.1) from a run's pieces: every event has the chat's id, then `[DONE]`.
+"""Cuadra's native stream (contracts/cuadra.md A4.1) from a run's journal: every event has the chat's id, then `[DONE]`.
 
 Pure but for waiting on the run. A client that goes away ends this and never the run.
 """
@@ -8,40 +8,44 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 from chatkeep.dialects.cuadra import translate, wire
-from chatkeep.domain.errors import ChatkeepError
+from chatkeep.domain.errors import ShuttingDown
+from chatkeep.domain.event import Event
 from chatkeep.domain.ids import ChatId
-from chatkeep.models.port import ReasoningDelta, TextDelta
 from chatkeep.runtime.runner import LiveRun
-from chatkeep.services.runs import Outcome
+from chatkeep.services.generating import Outcome, outcome_of
 from chatkeep.web import sse
 
 DONE = b"data: [DONE]\n\n"
 
 
-async def events(live: LiveRun) -> AsyncIterator[bytes]:
-    """The run from its first piece to `[DONE]`, each piece as soon as it is there."""
-    chat_id = live.started.run.chat_id
-    async for piece in live.pieces():
-        yield sse.data(_piece(chat_id, piece))
-    try:
-        last = _last(await live.outcome())
-    except ChatkeepError as error:
-        last = _failed(chat_id, str(error))  # what was said could not be kept
-    yield sse.data(last)
+async def events(live: LiveRun, journal: AsyncIterator[list[Event]]) -> AsyncIterator[bytes]:
+    """The run from its first piece to `[DONE]`; `journal` brings its events."""
+    chat_id = live.run.chat_id
+    async for batch in journal:
+        if not batch:
+            yield sse.HEARTBEAT
+        for event in batch:
+            if event.text is not None:
+                yield sse.data(_piece(chat_id, event.text, is_reasoning=event.kind == "run.reasoning"))
+            elif event.ends_run:
+                yield sse.data(_last(outcome_of(live.run, event)))
+                yield DONE
+                return
+    yield sse.data(_failed(chat_id, str(live.failure or ShuttingDown())))  # how it ends is not known here
     yield DONE
 
 
 def replay(outcome: Outcome) -> bytes:
     """A run that is over as a whole stream, its text in one event."""
     text = "" if outcome.message is None else outcome.message.content
-    said = sse.data(_piece(outcome.run.chat_id, TextDelta(text))) if text else b""
+    said = sse.data(_piece(outcome.run.chat_id, text)) if text else b""
     return said + sse.data(_last(outcome)) + DONE
 
 
-def _piece(chat_id: ChatId, piece: TextDelta | ReasoningDelta) -> wire.Chunk:
-    if isinstance(piece, TextDelta):
-        return {"id": chat_id, "delta": piece.text, "finished": False}
-    return {"id": chat_id, "delta": "", "reasoning": piece.text, "finished": False}
+def _piece(chat_id: ChatId, text: str, *, is_reasoning: bool = False) -> wire.Chunk:
+    if not is_reasoning:
+        return {"id": chat_id, "delta": text, "finished": False}
+    return {"id": chat_id, "delta": "", "reasoning": text, "finished": False}
 
 
 def _last(outcome: Outcome) -> wire.Chunk:

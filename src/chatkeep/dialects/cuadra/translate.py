@@ -14,7 +14,7 @@ from chatkeep.domain.message import Message, NewMessage
 from chatkeep.domain.model import Model
 from chatkeep.domain.text import iso_z, iso_z_or_none
 from chatkeep.domain.usage import Usage
-from chatkeep.services.runs import Wish
+from chatkeep.services.wishes import Wish
 
 NAME = "cuadra"
 _WITHOUT_CONTENT: JsonObject = {NAME: {"content": None}}

@@ -15,6 +15,7 @@ from chatkeep.domain.ids import ChatId, FolderId, MessageId, ModelId, PrincipalI
 from chatkeep.domain.message import Message, NewMessage, children_of
 from chatkeep.domain.model import Model, ModelCard
 from chatkeep.domain.principal import Principal
+from chatkeep.domain.run import Run
 from chatkeep.domain.share import Share
 from chatkeep.domain.text import iso_z, iso_z_or_none
 from chatkeep.domain.usage import Usage
@@ -148,6 +149,27 @@ def usage(value: Usage | None) -> wire.UsageOut | None:
         "input_tokens": value.input_tokens,
         "output_tokens": value.output_tokens,
         "total_tokens": value.total_tokens,
+    }
+
+
+def run(value: Run) -> wire.RunOut:
+    """A run."""
+    return {
+        "id": value.id,
+        "chat_id": value.chat_id,
+        "question_id": value.question_id,
+        "answer_id": value.answer_id,
+        "model_id": value.model_id,
+        "principal_id": value.principal_id,
+        "state": value.state,
+        "first_seq": value.first_seq,
+        "epoch": value.epoch,
+        "stop_requested_at": iso_z_or_none(value.stop_requested_at),
+        "usage": usage(value.usage),
+        "response_time_ms": value.response_time_ms,
+        "started_at": iso_z(value.started_at),
+        "ended_at": iso_z_or_none(value.ended_at),
+        "error": value.error,
     }
 
 

@@ -7,7 +7,7 @@ model, system prompt, texts, links, the tip) is printed as it is now, so that ch
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from chatkeep.dialects.openwebui import wire
@@ -15,10 +15,9 @@ from chatkeep.dialects.openwebui.errors import Unprocessable
 from chatkeep.dialects.openwebui.history import NAME, PostedMessages
 from chatkeep.domain.chat import Chat, ChatThread, NewChat
 from chatkeep.domain.errors import InvalidField
-from chatkeep.domain.ids import FolderId, MessageId, ModelId, PrincipalId
+from chatkeep.domain.ids import FolderId, ModelId, PrincipalId
 from chatkeep.domain.json import JsonObject
 from chatkeep.domain.message import Message, children_of
-from chatkeep.domain.run import Run
 from chatkeep.domain.text import US, tag_id
 
 UNTITLED = "New Chat"
@@ -64,27 +63,8 @@ def first_model(chat: wire.JsonMap, known: Mapping[str, ModelId]) -> ModelId | N
     return known.get(first) if isinstance(first, str) else None
 
 
-def answering(thread: ChatThread, run: Run, text: str) -> ChatThread:
-    """The thread with what has been said so far of the answer that is being generated, as its tip; or as it is."""
-    if thread.chat.status != "generating" or any(message.id == run.answer_id for message in thread.messages):
-        return thread
-    partial = Message(
-        chat_id=run.chat_id,
-        id=run.answer_id,
-        seq=thread.chat.last_seq + 1,
-        parent_id=run.question_id,
-        role="assistant",
-        content=text,
-        turn_number=thread.chat.message_count + 1,
-        created_at=run.started_at,
-        status="incomplete",
-        model_id=run.model_id,
-    )
-    return ChatThread(replace(thread.chat, current_message_id=run.answer_id), [*thread.messages, partial])
-
-
-def chat(thread: ChatThread, names: Names, *, unfinished: MessageId | None = None) -> wire.ChatOut:
-    """A whole chat; `unfinished` is the message that is being generated, if it is among the messages."""
+def chat(thread: ChatThread, names: Names) -> wire.ChatOut:
+    """A whole chat, answers that are being generated with what they have said so far."""
     value = thread.chat
     kept: wire.JsonMap = value.extra.get(NAME) or {}  # type: ignore[assignment]  # written by `new_chat`
     body: Any = _kept_body(value, kept) if kept else _own_body(value)
@@ -92,8 +72,9 @@ def chat(thread: ChatThread, names: Names, *, unfinished: MessageId | None = Non
     has_links = not kept or kept["has_links"] or is_grown
     if not kept or kept["history"] is not None or is_grown:
         messages = _messages(thread, names, has_links=has_links)
-        if unfinished is not None and unfinished in messages:
-            messages[unfinished].update(_unfinished(messages[unfinished]))
+        for message in thread.messages:
+            if message.status == "generating" and message.id in messages:
+                messages[message.id].update(_unfinished(messages[message.id]))
         others = kept.get("history") or {}
         body["history"] = {**others, "messages": messages, "currentId": value.current_message_id}
     return {

@@ -15,7 +15,7 @@ from chatkeep.domain.text import check_text
 from chatkeep.services import agents, chats
 from chatkeep.services.access import NOUN
 from chatkeep.services.context import Answer, Context
-from chatkeep.services.runs import Outcome
+from chatkeep.services.generating import Outcome
 from chatkeep.web import dialect
 from chatkeep.web.answers import JsonAnswer, write
 from chatkeep.web.dialect import Built, Hot, TheHouse, make_router

@@ -139,12 +139,14 @@ CREATE TABLE chats (
     deleted_by         TEXT,
     created_at         INTEGER NOT NULL,
     updated_at         INTEGER NOT NULL,
-    version            INTEGER NOT NULL DEFAULT 1,
+    version            INTEGER NOT NULL DEFAULT 1, -- and the sequence of the chat's last event
+    folded_to          INTEGER NOT NULL DEFAULT 0, -- events up to here may be gone: deltas of ended runs
     PRIMARY KEY (organisation_id, id)
 ) WITHOUT ROWID, STRICT;
 CREATE INDEX chats_by_owner ON chats (organisation_id, owner_id, updated_at, id);
 CREATE INDEX chats_by_update ON chats (organisation_id, updated_at, id);
 CREATE INDEX chats_by_expiry ON chats (expires_at) WHERE expires_at IS NOT NULL;
+CREATE INDEX chats_by_deletion ON chats (deleted_at) WHERE deleted_at IS NOT NULL;
 CREATE INDEX chats_generating ON chats (organisation_id, id) WHERE status = 'generating';
 
 -- The two tables below are the indexes of chats.shared_with and chats.tags, moved in the same transaction.
@@ -179,7 +181,7 @@ CREATE TABLE messages (
     content          TEXT NOT NULL,
     turn_number      INTEGER NOT NULL,
     created_at       INTEGER NOT NULL,
-    status           TEXT NOT NULL CHECK (status IN ('complete', 'incomplete', 'error')),
+    status           TEXT NOT NULL CHECK (status IN ('generating', 'complete', 'incomplete', 'error')),
     error            TEXT,
     author_id        TEXT,
     agent_id         TEXT,
@@ -228,21 +230,59 @@ CREATE TABLE shares (
 CREATE UNIQUE INDEX shares_by_chat ON shares (organisation_id, chat_id);
 
 CREATE TABLE runs (
-    organisation_id TEXT NOT NULL,
-    id              TEXT NOT NULL,
-    chat_id         TEXT NOT NULL,
-    question_id     TEXT,
-    answer_id       TEXT NOT NULL,
-    model_id        TEXT NOT NULL,
-    state           TEXT NOT NULL CHECK (state IN ('running', 'completed', 'failed')),
-    started_at      INTEGER NOT NULL,
-    ended_at        INTEGER,
-    error           TEXT,
+    organisation_id   TEXT NOT NULL,
+    id                TEXT NOT NULL,
+    chat_id           TEXT NOT NULL,
+    principal_id      TEXT NOT NULL,
+    question_id       TEXT NOT NULL,
+    answer_id         TEXT NOT NULL,
+    model_id          TEXT NOT NULL,
+    wish              TEXT NOT NULL,
+    request           TEXT,
+    state             TEXT NOT NULL CHECK (state IN ('running', 'completed', 'stopped', 'failed')),
+    first_seq         INTEGER NOT NULL,
+    epoch             INTEGER NOT NULL DEFAULT 1,
+    holder            TEXT,
+    lease_until       INTEGER NOT NULL,
+    stop_requested_at INTEGER,
+    reserved_tokens   INTEGER NOT NULL DEFAULT 0,
+    input_tokens      INTEGER,
+    output_tokens     INTEGER,
+    response_time_ms  INTEGER,
+    started_at        INTEGER NOT NULL,
+    ended_at          INTEGER,
+    last_seq          INTEGER,
+    is_folded         INTEGER NOT NULL DEFAULT 0,
+    error             TEXT,
     PRIMARY KEY (organisation_id, id),
     FOREIGN KEY (organisation_id, chat_id) REFERENCES chats (organisation_id, id) ON DELETE CASCADE
 ) WITHOUT ROWID, STRICT;
-CREATE INDEX runs_by_chat ON runs (organisation_id, chat_id);
-CREATE UNIQUE INDEX runs_running ON runs (organisation_id, chat_id) WHERE state = 'running';
+CREATE INDEX runs_by_chat ON runs (organisation_id, chat_id, id);
+CREATE INDEX runs_running ON runs (organisation_id, chat_id) WHERE state = 'running';
+CREATE INDEX runs_to_fold ON runs (ended_at) WHERE is_folded = 0 AND ended_at IS NOT NULL;
+CREATE INDEX runs_by_lease ON runs (lease_until) WHERE state = 'running';
+
+-- The journal: one sequence a chat, without gaps. A message is named by its seq and stored once, with the messages.
+CREATE TABLE events (
+    organisation_id TEXT NOT NULL,
+    chat_id         TEXT NOT NULL,
+    seq             INTEGER NOT NULL,
+    at              INTEGER NOT NULL,
+    kind            TEXT NOT NULL,
+    run_id          TEXT,
+    message_seq     INTEGER,
+    text            TEXT,
+    data            TEXT,
+    PRIMARY KEY (organisation_id, chat_id, seq),
+    FOREIGN KEY (organisation_id, chat_id) REFERENCES chats (organisation_id, id) ON DELETE CASCADE
+) WITHOUT ROWID, STRICT;
+
+-- Tokens a tenant has used since `started_at`, for its budget.
+CREATE TABLE budgets (
+    organisation_id TEXT PRIMARY KEY REFERENCES organisations (id) ON DELETE CASCADE,
+    started_at      INTEGER NOT NULL,
+    tokens          INTEGER NOT NULL
+) WITHOUT ROWID, STRICT;
 
 CREATE TABLE idempotency (
     organisation_id TEXT NOT NULL REFERENCES organisations (id) ON DELETE CASCADE,

@@ -1,6 +1,6 @@
 -- name: chat_access^
 -- The point query of every conditional read: who may, and which version.
-SELECT owner_id, visibility, created_at, version, expires_at, deleted_at
+SELECT owner_id, visibility, created_at, version, expires_at, deleted_at, status
 FROM chats WHERE organisation_id = :organisation_id AND id = :id;
 
 -- name: chat_is_shared_with^
@@ -119,14 +119,15 @@ VALUES
      :source, :visibility, 'ongoing', :pinned, :archived, :folder_id, :tags, :shared_with, :expires_at, :created_at,
      :created_at);
 
--- name: chat_update!
+-- name: chat_update^
 UPDATE chats SET
     title = :title, system_prompt = :system_prompt, metadata = :metadata, extra = :extra, model_id = :model_id,
     visibility = :visibility, tags = :tags, shared_with = :shared_with, folder_id = :folder_id, pinned = :pinned,
     archived = :archived, session_state = :session_state, end_reason = :end_reason,
     current_message_id = :current_message_id, is_branched = :is_branched, message_count = :message_count,
     updated_at = :updated_at, version = version + 1
-WHERE organisation_id = :organisation_id AND id = :id;
+WHERE organisation_id = :organisation_id AND id = :id
+RETURNING version;
 
 -- name: chat_appending^
 -- What an append must know, and no more.
@@ -134,25 +135,34 @@ SELECT owner_id, visibility, created_at, version, expires_at, deleted_at, title,
        current_message_id, last_seq, is_branched, message_count, updated_at
 FROM chats WHERE organisation_id = :organisation_id AND id = :id;
 
--- name: chat_appended!
+-- name: chat_appended^
 UPDATE chats SET
     title = :title, current_message_id = :current_message_id, last_seq = :last_seq, is_branched = :is_branched,
-    message_count = :message_count, last_message_at = :last_message_at, updated_at = :updated_at, version = version + 1
-WHERE organisation_id = :organisation_id AND id = :id;
+    message_count = :message_count, last_message_at = :last_message_at, updated_at = :updated_at, version = version + :events
+WHERE organisation_id = :organisation_id AND id = :id
+RETURNING version;
 
--- name: chat_set_status!
+-- name: chat_set_status^
 UPDATE chats SET
     status = :status, last_error = :last_error, last_error_at = :last_error_at, model_id = coalesce(:model_id, model_id),
-    updated_at = :updated_at, version = version + 1
-WHERE organisation_id = :organisation_id AND id = :id;
+    updated_at = :updated_at, version = version + :events
+WHERE organisation_id = :organisation_id AND id = :id
+RETURNING version;
 
--- name: chat_soft_delete!
+-- name: chat_advance^
+-- Room for events that move nothing else of the chat.
+UPDATE chats SET version = version + :events WHERE organisation_id = :organisation_id AND id = :id
+RETURNING version;
+
+-- name: chat_soft_delete^
 UPDATE chats SET deleted_at = :now, deleted_by = :deleted_by, updated_at = :now, version = version + 1
-WHERE organisation_id = :organisation_id AND id = :id;
+WHERE organisation_id = :organisation_id AND id = :id
+RETURNING version;
 
--- name: chat_restore!
+-- name: chat_restore^
 UPDATE chats SET deleted_at = NULL, deleted_by = NULL, updated_at = :now, version = version + 1
-WHERE organisation_id = :organisation_id AND id = :id;
+WHERE organisation_id = :organisation_id AND id = :id
+RETURNING version;
 
 -- name: chat_purge!
 DELETE FROM chats WHERE organisation_id = :organisation_id AND id = :id;
@@ -172,6 +182,12 @@ INSERT INTO chat_people (organisation_id, chat_id, principal_id) VALUES (:organi
 
 -- name: system_chats_expired
 SELECT organisation_id, id FROM chats WHERE expires_at IS NOT NULL AND expires_at <= :now ORDER BY expires_at LIMIT :row_limit;
+
+-- name: system_chats_deleted
+SELECT organisation_id, id FROM chats WHERE deleted_at IS NOT NULL AND deleted_at <= :before ORDER BY deleted_at LIMIT :row_limit;
+
+-- name: system_chat_purge_deleted!
+DELETE FROM chats WHERE organisation_id = :of_organisation AND id = :id AND deleted_at <= :before;
 
 -- name: system_chat_purge_expired!
 DELETE FROM chats WHERE organisation_id = :of_organisation AND id = :id AND expires_at <= :now;

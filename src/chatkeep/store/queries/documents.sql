@@ -15,6 +15,7 @@ FROM documents WHERE organisation_id = :organisation_id AND chat_id = :chat_id A
 -- name: document_delete!
 DELETE FROM documents WHERE organisation_id = :organisation_id AND chat_id = :chat_id AND id = :id;
 
--- name: document_count!
+-- name: document_count^
 UPDATE chats SET documents_count = documents_count + :change, updated_at = :updated_at, version = version + 1
-WHERE organisation_id = :organisation_id AND id = :chat_id;
+WHERE organisation_id = :organisation_id AND id = :chat_id
+RETURNING version, documents_count;

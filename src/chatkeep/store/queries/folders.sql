@@ -16,7 +16,8 @@ UPDATE folders SET name = :name, updated_at = :updated_at WHERE organisation_id 
 -- name: folder_delete!
 DELETE FROM folders WHERE organisation_id = :organisation_id AND id = :id;
 
--- name: folder_empty!
+-- name: folder_empty
 -- The chats of a deleted folder stay, outside of any folder.
 UPDATE chats SET folder_id = NULL, updated_at = :updated_at, version = version + 1
-WHERE organisation_id = :organisation_id AND folder_id = :id;
+WHERE organisation_id = :organisation_id AND folder_id = :id
+RETURNING id, version;

@@ -15,7 +15,3 @@ WHERE organisation_id = :organisation_id AND principal_id = :principal_id AND ro
 
 -- name: system_idempotency_forget!
 DELETE FROM idempotency WHERE created_at <= :not_before;
-
--- name: system_idempotency_interrupt!
--- Requests whose answer was still being generated when the server stopped.
-UPDATE idempotency SET status = 0 WHERE status IS NULL;

@@ -8,6 +8,20 @@ VALUES
      :author_id, :agent_id, :state_id, :model_id, :input_tokens, :output_tokens, :cost, :response_time_ms, :tool_call_id,
      :tool_calls, :media_type, :media_url, :metadata, :extra);
 
+-- name: message_answer!
+-- What an answer is in the end, or (again) while it is generated.
+UPDATE messages SET
+    content = :content, status = :status, error = :error, model_id = :model_id, input_tokens = :input_tokens,
+    output_tokens = :output_tokens, response_time_ms = :response_time_ms
+WHERE organisation_id = :organisation_id AND chat_id = :chat_id AND id = :id;
+
+-- name: messages_by_seq
+SELECT chat_id, id, seq, parent_id, role, content, turn_number, created_at, status, error, author_id, agent_id, state_id,
+       model_id, input_tokens, output_tokens, cost, response_time_ms, tool_call_id, tool_calls, media_type, media_url,
+       metadata, extra
+FROM messages
+WHERE organisation_id = :organisation_id AND chat_id = :chat_id AND seq IN (SELECT value FROM json_each(:seqs));
+
 -- name: message_get^
 SELECT chat_id, id, seq, parent_id, role, content, turn_number, created_at, status, error, author_id, agent_id, state_id,
        model_id, input_tokens, output_tokens, cost, response_time_ms, tool_call_id, tool_calls, media_type, media_url,

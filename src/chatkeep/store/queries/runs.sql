@@ -1,22 +1,79 @@
 -- name: run_insert!
-INSERT INTO runs (organisation_id, id, chat_id, question_id, answer_id, model_id, state, started_at)
-VALUES (:organisation_id, :id, :chat_id, :question_id, :answer_id, :model_id, 'running', :started_at);
+INSERT INTO runs
+    (organisation_id, id, chat_id, principal_id, question_id, answer_id, model_id, wish, request, state, first_seq, epoch, holder,
+     lease_until, reserved_tokens, started_at)
+VALUES
+    (:organisation_id, :id, :chat_id, :principal_id, :question_id, :answer_id, :model_id, :wish, :request, 'running', :first_seq,
+     1, :holder, :lease_until, :reserved_tokens, :started_at);
 
--- name: run_end!
-UPDATE runs SET state = :state, ended_at = :ended_at, error = :error
-WHERE organisation_id = :organisation_id AND id = :id AND state = 'running';
+-- name: run_end^
+-- Only who holds the newest lease may end a run, and only once.
+UPDATE runs SET
+    state = :state, ended_at = :ended_at, last_seq = :last_seq, error = :error, input_tokens = :input_tokens,
+    output_tokens = :output_tokens, response_time_ms = :response_time_ms
+WHERE organisation_id = :organisation_id AND id = :id AND state = 'running' AND epoch = :epoch
+RETURNING reserved_tokens;
+
+-- name: run_holds^
+SELECT stop_requested_at FROM runs
+WHERE organisation_id = :organisation_id AND id = :id AND state = 'running' AND epoch = :epoch;
 
 -- name: run_get^
-SELECT organisation_id, id, chat_id, question_id, answer_id, model_id, state, started_at, ended_at, error
+SELECT organisation_id, id, chat_id, principal_id, question_id, answer_id, model_id, wish, request, state, first_seq, epoch, holder,
+       lease_until, stop_requested_at, input_tokens, output_tokens, response_time_ms, started_at, ended_at, error
 FROM runs WHERE organisation_id = :organisation_id AND id = :id;
 
+-- name: runs_of_chat
+SELECT organisation_id, id, chat_id, principal_id, question_id, answer_id, model_id, wish, request, state, first_seq, epoch, holder,
+       lease_until, stop_requested_at, input_tokens, output_tokens, response_time_ms, started_at, ended_at, error
+FROM runs WHERE organisation_id = :organisation_id AND chat_id = :chat_id AND id < :before_id
+ORDER BY id DESC LIMIT :row_limit;
+
+-- name: runs_running_in
+SELECT organisation_id, id, chat_id, principal_id, question_id, answer_id, model_id, wish, request, state, first_seq, epoch, holder,
+       lease_until, stop_requested_at, input_tokens, output_tokens, response_time_ms, started_at, ended_at, error
+FROM runs WHERE organisation_id = :organisation_id AND chat_id = :chat_id AND state = 'running' ORDER BY id;
+
 -- name: runs_running_count^
-SELECT count(*) FROM runs WHERE organisation_id = :organisation_id AND state = 'running';
+SELECT count(*), coalesce(sum(reserved_tokens), 0) FROM runs
+WHERE organisation_id = :organisation_id AND state = 'running';
 
--- name: system_runs_interrupt_chats!
--- After a restart nobody works on what was running before it: the chats say so, with text and time.
-UPDATE chats SET status = 'error', last_error = :error, last_error_at = :now, updated_at = :now, version = version + 1
-WHERE status = 'generating';
+-- name: run_ask_to_stop!
+UPDATE runs SET stop_requested_at = :now
+WHERE organisation_id = :organisation_id AND chat_id = :chat_id AND state = 'running' AND stop_requested_at IS NULL
+  AND (:run_id IS NULL OR id = :run_id);
 
--- name: system_runs_interrupt!
-UPDATE runs SET state = 'failed', ended_at = :now, error = :error WHERE state = 'running';
+-- name: run_take^
+-- A new holder, and with the new epoch nobody else's writes count any more.
+UPDATE runs SET epoch = epoch + 1, holder = :holder, lease_until = :lease_until
+WHERE organisation_id = :organisation_id AND id = :id AND state = 'running' AND epoch = :epoch
+RETURNING epoch;
+
+-- name: system_runs_renew!
+UPDATE runs SET lease_until = :lease_until WHERE state = 'running' AND holder = :holder;
+
+-- name: run_release!
+-- Handed over: whoever looks next may take it at once.
+UPDATE runs SET lease_until = :now, holder = NULL
+WHERE organisation_id = :organisation_id AND id = :id AND state = 'running' AND epoch = :epoch;
+
+-- name: system_runs_unheld
+-- Runs whose holder let go of them or is dead: past their lease, or of a holder that can live no more (:only_me is the
+-- one process of a store that has but one).
+SELECT organisation_id, id, epoch, holder FROM runs
+WHERE state = 'running' AND (lease_until <= :now OR (:only_me IS NOT NULL AND coalesce(holder, '') <> :only_me))
+ORDER BY lease_until LIMIT :row_limit;
+
+-- name: system_runs_asked_to_stop
+SELECT organisation_id, id FROM runs WHERE state = 'running' AND holder = :holder AND stop_requested_at IS NOT NULL;
+
+-- name: budget_get^
+SELECT started_at, tokens FROM budgets WHERE organisation_id = :organisation_id;
+
+-- name: budget_put!
+INSERT INTO budgets (organisation_id, started_at, tokens) VALUES (:organisation_id, :started_at, :tokens)
+ON CONFLICT (organisation_id) DO UPDATE SET started_at = excluded.started_at, tokens = excluded.tokens;
+
+-- name: budget_add!
+INSERT INTO budgets (organisation_id, started_at, tokens) VALUES (:organisation_id, :now, :tokens)
+ON CONFLICT (organisation_id) DO UPDATE SET tokens = budgets.tokens + excluded.tokens;

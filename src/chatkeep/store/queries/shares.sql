@@ -13,6 +13,7 @@ FROM shares WHERE organisation_id = :organisation_id AND id = :id;
 -- name: share_delete!
 DELETE FROM shares WHERE organisation_id = :organisation_id AND chat_id = :chat_id;
 
--- name: share_mark!
+-- name: share_mark^
 UPDATE chats SET share_id = :share_id, updated_at = :updated_at, version = version + 1
-WHERE organisation_id = :organisation_id AND id = :chat_id;
+WHERE organisation_id = :organisation_id AND id = :chat_id
+RETURNING version;

@@ -7,16 +7,16 @@ from typing import Annotated
 from fastapi import Header, Request, Response
 
 from chatkeep.dialects.cuadra import errors, stream, translate, wire
-from chatkeep.dialects.cuadra.manner import Caller
+from chatkeep.dialects.cuadra.manner import MANNER, Caller
 from chatkeep.dialects.cuadra.routes.chats import OK
 from chatkeep.domain.errors import InvalidField, NotFound, ProviderFailed
 from chatkeep.domain.ids import ChatId, ModelId, is_id
 from chatkeep.services import chats, models, runs
 from chatkeep.services.context import Answer, Context
-from chatkeep.services.runs import Outcome, StartedRun
+from chatkeep.services.generating import Outcome, StartedRun
 from chatkeep.web import sse
 from chatkeep.web.answers import JsonAnswer
-from chatkeep.web.dialect import TheHouse, make_router
+from chatkeep.web.dialect import TheHouse, make_router, rechecking
 from chatkeep.web.idempotency import Key, claimed
 
 router = make_router()
@@ -49,7 +49,8 @@ async def complete(
     live = house.runner.begin(await _start(claim, body))
     headers = {"location": f"{request.url.path}/{live.started.run.chat_id}"}
     if body.stream:
-        return sse.stream(stream.events(live), heartbeat_s=ctx.system.limits.sse_heartbeat_s, headers=headers)
+        journal = house.tail.run(ctx, live, recheck=rechecking(MANNER, request))
+        return sse.stream(stream.events(live, journal), headers=headers)
     response = _respond(await live.outcome())
     response.headers.update(headers)
     return response

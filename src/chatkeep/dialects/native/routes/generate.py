@@ -1,37 +1,44 @@
-"""Ask the model: wait for the whole answer, or read it as server-sent events."""
+"""Ask the model and wait, or read server-sent events. Stop, answer again, go on with an answer; look at runs."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Annotated
 
-from fastapi import Request, Response
+from fastapi import Path, Query, Request, Response
 
 from chatkeep.dialects.native import errors, translate, wire
-from chatkeep.dialects.native.manner import Caller
+from chatkeep.dialects.native.manner import MANNER, Caller
 from chatkeep.dialects.native.routes.chats import ChatPath
-from chatkeep.domain.errors import ChatkeepError, NotFound, ProviderFailed
-from chatkeep.domain.ids import ChatId, ModelId
+from chatkeep.domain.errors import ChatkeepError, NotFound, ProviderFailed, ShuttingDown
+from chatkeep.domain.event import Event
+from chatkeep.domain.ids import ChatId, MessageId, ModelId, RunId
 from chatkeep.domain.message import NewMessage
+from chatkeep.domain.run import Run
 from chatkeep.domain.text import check_text
-from chatkeep.models.port import TextDelta
 from chatkeep.runtime.runner import LiveRun
 from chatkeep.services import runs
 from chatkeep.services.context import Answer, Context
-from chatkeep.services.runs import Outcome, Wish
+from chatkeep.services.generating import Outcome, StartedRun, outcome_of
+from chatkeep.services.runs import Settle
+from chatkeep.services.wishes import Wish
 from chatkeep.web import sse
 from chatkeep.web.answers import JsonAnswer
-from chatkeep.web.dialect import TheHouse, make_router
+from chatkeep.web.dialect import TheHouse, make_router, rechecking
+from chatkeep.web.house import House
 from chatkeep.web.idempotency import Key, claimed
 
 router = make_router()
 OK = 200
+ANSWER: dict[int | str, dict[str, object]] = {
+    200: {"model": wire.GenerateOut, "content": {"text/event-stream": {}}}
+}
+MessagePath = Annotated[str, Path(description="The message's id.")]
+RunPath = Annotated[str, Path(description="The run's id.")]
+Start = Callable[[Context, Settle], Awaitable[StartedRun]]
 
 
-@router.post(
-    "/chats/{chat_id}/generate",
-    summary="Ask the model",
-    responses={200: {"model": wire.GenerateOut, "content": {"text/event-stream": {}}}},
-)
+@router.post("/chats/{chat_id}/generate", summary="Ask the model", responses=ANSWER)
 async def generate(
     chat_id: ChatPath,
     body: wire.GenerateIn,
@@ -43,19 +50,141 @@ async def generate(
     """Append `message` if given, then answer. The question is on disk before the model is called, and the run goes on
     when you go away. With `stream`, events `run`, `delta`, `reasoning` and at last `done` or `error`.
     """
-    house.runner.check_open()
     said = _said(ctx, body.message)
-    wish = Wish(
+
+    async def start(claim: Context, settle: Settle) -> StartedRun:
+        if body.if_busy == "queue":
+            return await house.turns.start(claim, ChatId(chat_id), said, _wish(body), settle=settle)
+        return await runs.start(
+            claim, ChatId(chat_id), said, _wish(body), settle=settle, if_busy=body.if_busy
+        )
+
+    return await _answer(house, ctx, request, body, start)
+
+
+@router.post("/chats/{chat_id}/regenerate", summary="Answer again", responses=ANSWER)
+async def regenerate(
+    chat_id: ChatPath,
+    body: wire.AgainIn,
+    ctx: Caller,
+    house: TheHouse,
+    request: Request,
+    idempotency_key: Key = None,
+) -> Response:
+    """Answer the same question once more, on a branch beside the answer there is. Answers as `generate` does."""
+    message_id = None if body.message_id is None else MessageId(body.message_id)
+
+    async def start(claim: Context, settle: Settle) -> StartedRun:
+        return await runs.regenerate(claim, ChatId(chat_id), message_id, _wish(body), settle=settle)
+
+    return await _answer(house, ctx, request, body, start)
+
+
+@router.post("/chats/{chat_id}/continue", summary="Go on with an answer", responses=ANSWER)
+async def go_on(
+    chat_id: ChatPath,
+    body: wire.AgainIn,
+    ctx: Caller,
+    house: TheHouse,
+    request: Request,
+    idempotency_key: Key = None,
+) -> Response:
+    """Have the model go on where an answer ends; it stays one message. Answers as `generate` does."""
+    message_id = None if body.message_id is None else MessageId(body.message_id)
+
+    async def start(claim: Context, settle: Settle) -> StartedRun:
+        return await runs.go_on(claim, ChatId(chat_id), message_id, _wish(body), settle=settle)
+
+    return await _answer(house, ctx, request, body, start)
+
+
+@router.post(
+    "/chats/{chat_id}/messages/{message_id}/edit", summary="Say something else instead", responses=ANSWER
+)
+async def edit(
+    chat_id: ChatPath,
+    message_id: MessagePath,
+    body: wire.EditIn,
+    ctx: Caller,
+    house: TheHouse,
+    request: Request,
+    idempotency_key: Key = None,
+) -> Response:
+    """Put another message beside one of a user's and have that answered; the old branch stays. As `generate`."""
+
+    async def start(claim: Context, settle: Settle) -> StartedRun:
+        return await runs.edit(
+            claim, ChatId(chat_id), MessageId(message_id), body.content, _wish(body), settle=settle
+        )
+
+    return await _answer(house, ctx, request, body, start)
+
+
+@router.post("/chats/{chat_id}/stop", summary="Stop generating", responses={200: {"model": wire.RunList}})
+async def stop(
+    chat_id: ChatPath,
+    body: wire.StopIn,
+    ctx: Caller,
+    house: TheHouse,
+    request: Request,
+    idempotency_key: Key = None,
+) -> Response:
+    """End the chat's running answers, or one of them, from any connection; what they have said is kept.
+
+    Answers with the runs that were asked to stop. Their end is in the journal a moment later.
+    """
+    claim = await claimed(ctx, request, lambda asked: (OK, bytes(_runs(asked).body)))
+    asked = await runs.stop(claim, ChatId(chat_id), None if body.run_id is None else RunId(body.run_id))
+    for run in asked:
+        house.runner.stop(run.id)
+    return _runs(asked)
+
+
+@router.get("/chats/{chat_id}/runs", summary="List runs", responses={200: {"model": wire.RunPage}})
+async def list_runs(
+    chat_id: ChatPath,
+    ctx: Caller,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    cursor: Annotated[str | None, Query(max_length=1000)] = None,
+) -> Response:
+    """The chat's runs, newest first."""
+    page = await runs.list_runs(ctx, ChatId(chat_id), cursor=cursor, limit=limit)
+    out: wire.RunPage = {
+        "items": [translate.run(each) for each in page.items],
+        "next_cursor": page.next_cursor,
+        "has_more": page.next_cursor is not None,
+    }
+    return JsonAnswer(out)
+
+
+@router.get("/chats/{chat_id}/runs/{run_id}", summary="Get a run", responses={200: {"model": wire.RunOut}})
+async def get_run(chat_id: ChatPath, run_id: RunPath, ctx: Caller) -> Response:
+    """One run: its state, what it used, how it ended."""
+    return JsonAnswer(translate.run(await runs.get(ctx, ChatId(chat_id), RunId(run_id))))
+
+
+async def _answer(
+    house: House, ctx: Context, request: Request, body: wire.AnswerIn, start: Start
+) -> Response:
+    house.runner.check_open()
+    claim = await claimed(ctx, request, lambda started: None)
+    live = house.runner.begin(await start(claim, _settle_events if body.stream else _settle))
+    if body.stream:
+        journal = house.tail.run(ctx, live, recheck=rechecking(MANNER, request))
+        return sse.stream(_events(live, journal))
+    return _respond(await live.outcome())
+
+
+def _wish(body: wire.AnswerIn) -> Wish:
+    return Wish(
         model_id=None if body.model_id is None else ModelId(body.model_id),
         max_tokens=body.max_tokens,
         temperature=body.temperature,
     )
-    claim = await claimed(ctx, request, lambda started: None)
-    settle = _settle_events if body.stream else _settle
-    live = house.runner.begin(await runs.start(claim, ChatId(chat_id), said, wish, settle=settle))
-    if body.stream:
-        return sse.stream(_events(live), heartbeat_s=ctx.system.limits.sse_heartbeat_s)
-    return _respond(await live.outcome())
+
+
+def _runs(asked: list[Run]) -> JsonAnswer:
+    return JsonAnswer({"items": [translate.run(each) for each in asked]})
 
 
 def _said(ctx: Context, message: str | None) -> list[NewMessage]:
@@ -65,20 +194,29 @@ def _said(ctx: Context, message: str | None) -> list[NewMessage]:
     return [NewMessage("user", message, author_id=ctx.principal.id)]
 
 
-async def _events(live: LiveRun) -> AsyncIterator[bytes]:
-    run = live.started.run
-    yield sse.data({"run_id": run.id, "chat_id": run.chat_id, "question_id": run.question_id}, event="run")
-    async for piece in live.pieces():
-        yield sse.data({"text": piece.text}, event="delta" if isinstance(piece, TextDelta) else "reasoning")
+async def _events(live: LiveRun, journal: AsyncIterator[list[Event]]) -> AsyncIterator[bytes]:
+    run = live.run
+    first = {"run_id": run.id, "chat_id": run.chat_id, "question_id": run.question_id}
+    yield sse.data(first, event="run", seq=run.first_seq)
     try:
-        outcome = await live.outcome()
-    except ChatkeepError as failure:  # its end could not be written; who listens is told so all the same
-        outcome = Outcome(run, None, None, str(failure))
-    yield _last(outcome)
+        async for batch in journal:
+            if not batch:
+                yield sse.HEARTBEAT
+            for event in batch:
+                if event.text is not None:
+                    name = "delta" if event.kind == "run.delta" else "reasoning"
+                    yield sse.data({"text": event.text}, event=name, seq=event.seq)
+                elif event.ends_run:
+                    yield _last(outcome_of(run, event), seq=event.seq)
+                    return
+        failure: ChatkeepError = live.failure or ShuttingDown()
+    except ChatkeepError as error:
+        failure = error
+    yield _last(Outcome(run, None, None, str(failure)))  # how it ends is not known here
 
 
-def _last(outcome: Outcome) -> bytes:
-    return sse.data(_out(outcome), event="done" if _refusal(outcome) is None else "error")
+def _last(outcome: Outcome, *, seq: int | None = None) -> bytes:
+    return sse.data(_out(outcome), event="done" if _refusal(outcome) is None else "error", seq=seq)
 
 
 def _refusal(outcome: Outcome) -> ChatkeepError | None:

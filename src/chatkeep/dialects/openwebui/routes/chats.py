@@ -11,9 +11,8 @@ from chatkeep.dialects.openwebui.manner import Caller
 from chatkeep.dialects.openwebui.translate import Names
 from chatkeep.domain.chat import ChatThread, NewChat
 from chatkeep.domain.errors import InvalidField, NotFound
-from chatkeep.domain.ids import ChatId, MessageId, ModelId, PrincipalId, is_id
+from chatkeep.domain.ids import ChatId, ModelId, PrincipalId, is_id
 from chatkeep.domain.principal import Principal
-from chatkeep.runtime.runner import LiveRun
 from chatkeep.services import chats, folders, models, people
 from chatkeep.services.context import Context
 from chatkeep.web.answers import JsonAnswer, write
@@ -69,9 +68,6 @@ async def answer_get(house: House, ctx: Context, request: Request) -> Response:
     chat_id = ChatId(request.path_params["chat_id"])
     if chat_id in NEVER_IDS:
         raise errors.NotServed()
-    live = house.runner.live_in(ctx.principal.organisation_id, chat_id)
-    if live is not None:
-        return await _answer_live(ctx, chat_id, live)
 
     async def render(thread: ChatThread) -> bytes:
         return await _read(ctx, thread)
@@ -104,17 +100,8 @@ def _created(thread: ChatThread) -> bytes:
     return write(translate.chat(thread, Names()))
 
 
-async def _answer_live(ctx: Context, chat_id: ChatId, live: LiveRun) -> Response:
-    # What is said moves without the chat's version, so this answer has no ETag and is kept nowhere.
-    stored = await chats.read(ctx, chat_id)
-    thread = translate.answering(stored, live.started.run, live.text)
-    unfinished = None if thread is stored else live.started.run.answer_id
-    body = await _read(ctx, thread, unfinished=unfinished)
-    return Response(body, media_type=JSON, headers={"cache-control": "private, no-store"})
-
-
-async def _read(ctx: Context, thread: ChatThread, *, unfinished: MessageId | None = None) -> bytes:
-    out = translate.chat(thread, await _names(ctx, thread), unfinished=unfinished)
+async def _read(ctx: Context, thread: ChatThread) -> bytes:
+    out = translate.chat(thread, await _names(ctx, thread))
     may_write = "chat:write" in ctx.principal.scopes and thread.chat.access.is_managed_by(ctx.principal)
     out["chat"]["share_mode"] = "continue" if may_write else None
     return write(out)

@@ -1,0 +1,118 @@
+"""Wakes whoever waits for events of a chat. What it brings is durable already; who missed some reads them in the store.
+
+This bell hears the commits of its own process (`Store.listen`). Where several processes write to one store, theirs are
+found by looking again (`tail`), or told by the engine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol
+
+from chatkeep.domain.event import Event
+from chatkeep.domain.ids import ChatId, OrganisationId
+
+RECENT_MAX = 256
+
+
+class Channel:
+    """The latest events of one chat that somebody watches, in order and without gaps."""
+
+    def __init__(self) -> None:
+        self.watchers = 0
+        self._recent: deque[Event] = deque(maxlen=RECENT_MAX)
+        self._waiting: set[asyncio.Future[None]] = set()
+
+    def add(self, event: Event) -> None:
+        """Keep an event and wake everybody."""
+        if self._recent and event.seq != self._recent[-1].seq + 1:
+            self._recent.clear()
+        self._recent.append(event)
+        self.wake()
+
+    def after(self, seq: int) -> list[Event] | None:
+        """All events after `seq`, none if there are none yet; None where only the store knows."""
+        recent = self._recent
+        if not recent:
+            return []
+        if recent[-1].seq <= seq:
+            return []
+        first = seq + 1 - recent[0].seq
+        if first < 0:
+            return None
+        return [recent[index] for index in range(first, len(recent))]
+
+    async def wait(self, timeout_s: float) -> None:
+        """Return with the next event, or after `timeout_s`."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[None] = loop.create_future()
+        self._waiting.add(future)
+        timer = loop.call_later(timeout_s, _resolve, future)
+        try:
+            await future
+        finally:
+            timer.cancel()
+            self._waiting.discard(future)
+
+    def wake(self) -> None:
+        """Have everybody look."""
+        for future in self._waiting:
+            _resolve(future)
+        self._waiting.clear()
+
+
+class Bell(Protocol):
+    """What `tail` needs of a bell; an engine that tells other processes' commits has one of its own."""
+
+    def watch(self, organisation_id: OrganisationId, chat_id: ChatId) -> AbstractContextManager[Channel]:
+        """The chat's channel, for as long as the context lasts."""
+        ...
+
+    def wake_all(self) -> None:
+        """Have everybody look: something about all of them has changed."""
+        ...
+
+
+class LocalBell:
+    """The bell of one process: it rings with the process's own commits."""
+
+    def __init__(self) -> None:
+        self._channels: dict[tuple[OrganisationId, ChatId], Channel] = {}
+
+    def ring(self, events: Sequence[Event]) -> None:
+        """A commit made these events durable."""
+        for event in events:
+            channel = self._channels.get((event.organisation_id, event.chat_id))
+            if channel is not None:
+                channel.add(event)
+
+    def wake_all(self) -> None:
+        """Have everybody look."""
+        for channel in self._channels.values():
+            channel.wake()
+
+    def watch(self, organisation_id: OrganisationId, chat_id: ChatId) -> AbstractContextManager[Channel]:
+        """The chat's channel, for as long as the context lasts."""
+        return self._watch(organisation_id, chat_id)
+
+    @contextmanager
+    def _watch(self, organisation_id: OrganisationId, chat_id: ChatId) -> Iterator[Channel]:
+        place = (organisation_id, chat_id)
+        channel = self._channels.get(place)
+        if channel is None:
+            channel = self._channels[place] = Channel()
+        channel.watchers += 1
+        try:
+            yield channel
+        finally:
+            channel.watchers -= 1
+            if channel.watchers == 0 and self._channels.get(place) is channel:
+                del self._channels[place]
+
+
+def _resolve(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

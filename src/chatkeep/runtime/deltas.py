@@ -1,0 +1,130 @@
+"""Makes what the models say durable: the next pieces of all running answers in one transaction a tick.
+
+Nothing is shown before it is in the journal. A tick costs one commit however many answers there are; while the store
+takes its time, pieces gather and go with the next one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+
+from chatkeep.domain.errors import StoreBusy, StoreFull, Unavailable
+from chatkeep.domain.event import EventKind
+from chatkeep.domain.ids import ChatId, OrganisationId
+from chatkeep.domain.run import Run
+from chatkeep.services.context import System
+from chatkeep.services.generating import Said
+from chatkeep.store import events
+from chatkeep.store.driver import Transaction
+from chatkeep.store.events import Delta
+
+log = structlog.get_logger(__name__)
+TICK_S = 0.04
+RETRY_S = 1.0
+
+
+class Growing:
+    """The pieces of one answer that are not durable yet."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.said: list[Said] = []
+
+    def add(self, kind: EventKind, text: str) -> None:
+        """Put a piece behind the others."""
+        if self.said and self.said[-1].kind == kind:
+            self.said[-1] = Said(kind, self.said[-1].text + text)
+        else:
+            self.said.append(Said(kind, text))
+
+
+class DeltaWriter:
+    """Writes for all runs of this process. `on_refused` hears of runs whose pieces count no more."""
+
+    def __init__(self, system: System, on_refused: Callable[[Run], None], *, tick_s: float = TICK_S) -> None:
+        self._system = system
+        self._on_refused = on_refused
+        self._tick_s = tick_s
+        self._due: dict[Growing, None] = {}
+        self._task: asyncio.Task[None] | None = None
+        self._writing: dict[Growing, Said] = {}
+        self._written = asyncio.Event()
+
+    def add(self, growing: Growing, kind: EventKind, text: str) -> None:
+        """Have the next piece written with the next tick."""
+        growing.add(kind, text)
+        self._due[growing] = None
+        if self._task is None:
+            self._task = asyncio.create_task(self._work(), name="delta writer")
+
+    async def settle(self, growing: Growing) -> tuple[Said, ...]:
+        """Write nothing more of this answer; returns what is not durable, for whoever writes its end."""
+        self._due.pop(growing, None)
+        while growing in self._writing:
+            await self._written.wait()
+            self._due.pop(growing, None)  # back again, if the store did not take it
+        rest, growing.said = tuple(growing.said), []
+        return rest
+
+    async def _work(self) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            while self._due:
+                began = loop.time()
+                pause_s = self._tick_s
+                try:
+                    await self._tick()
+                except Unavailable as trouble:
+                    pause_s = RETRY_S
+                    if not isinstance(trouble, StoreBusy | StoreFull):
+                        log.error("answers cannot be written", code=trouble.code)
+                await asyncio.sleep(max(began + pause_s - loop.time(), 0.001))
+        finally:
+            self._task = None
+
+    async def _tick(self) -> None:
+        writing = self._writing = self._taken()
+        deltas = [_delta(growing.run, said) for growing, said in writing.items()]
+        now = self._system.clock.now_us()
+
+        async def body(tx: Transaction) -> list[Delta]:
+            return await events.append_deltas(tx, deltas, now=now)
+
+        try:
+            refused = {
+                (each.organisation_id, each.run_id) for each in await self._system.store.write(None, body)
+            }
+        except BaseException:
+            for growing, said in writing.items():
+                growing.said.insert(0, said)
+                self._due[growing] = None
+            raise
+        finally:
+            self._writing = {}
+            written, self._written = self._written, asyncio.Event()
+            written.set()
+        if refused:
+            for growing in writing:
+                if (growing.run.organisation_id, growing.run.id) in refused:
+                    self._on_refused(growing.run)
+
+    def _taken(self) -> dict[Growing, Said]:
+        """The next piece of each answer, of at most one answer a chat; what is left is due again."""
+        taken: dict[Growing, Said] = {}
+        places: set[tuple[OrganisationId, ChatId]] = set()
+        for growing in list(self._due):
+            place = (growing.run.organisation_id, growing.run.chat_id)
+            if place in places:
+                continue
+            places.add(place)
+            taken[growing] = growing.said.pop(0)
+            if not growing.said:
+                del self._due[growing]
+        return taken
+
+
+def _delta(run: Run, said: Said) -> Delta:
+    return Delta(run.organisation_id, run.chat_id, run.id, run.epoch, said.kind, said.text)

@@ -1,0 +1,160 @@
+"""Following a chat: a cursor over its journal that waits at the end. Never a pipe from the model to a socket.
+
+Resuming, many readers, slow ones, restarts: all follow from that. Events come from the store, or from the bell, which
+brings what was just committed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
+
+from chatkeep.domain.errors import NotFound, RateLimited
+from chatkeep.domain.event import Event
+from chatkeep.domain.ids import ChatId
+from chatkeep.domain.limits import Limits
+from chatkeep.runtime.bell import Bell
+from chatkeep.runtime.runner import LiveRun
+from chatkeep.services import journal
+from chatkeep.services.context import Context
+from chatkeep.services.generating import Outcome
+from chatkeep.services.journal import Batch, Snapshot
+
+STREAMS_RETRY_S = 5
+Recheck = Callable[[], Awaitable[Context]]
+"""Looks again who the reader is: raises when the credential is not good any more."""
+
+
+class Tail:
+    """Follows chats for any number of readers, within the limits on open streams."""
+
+    def __init__(self, bell: Bell, limits: Limits) -> None:
+        self._bell = bell
+        self._limits = limits
+        self._open: Counter[str] = Counter()
+        self._is_closing = False
+
+    @property
+    def open_count(self) -> int:
+        """How many streams are open."""
+        return self._open[""]
+
+    def close(self) -> None:
+        """Have all streams end with their cursor: the process is going."""
+        self._is_closing = True
+        self._bell.wake_all()
+
+    @contextmanager
+    def admitted(self, ctx: Context) -> Iterator[None]:
+        """One open stream of the caller's. Raises `RateLimited` when there are too many."""
+        principal, limits = ctx.principal, self._limits
+        bounds = {
+            "": limits.streams_max,
+            principal.organisation_id: limits.streams_per_organisation_max,
+            f"{principal.organisation_id}/{principal.id}": limits.streams_per_principal_max,
+        }
+        if any(self._open[name] >= most for name, most in bounds.items()):
+            raise RateLimited(STREAMS_RETRY_S)
+        self._open.update(bounds.keys())
+        try:
+            yield
+        finally:
+            for name in bounds:
+                self._open[name] -= 1
+                if not self._open[name]:
+                    del self._open[name]
+
+    async def follow(
+        self,
+        ctx: Context,
+        chat_id: ChatId,
+        after: int | None,
+        *,
+        recheck: Recheck,
+        scope: str = "chat:read",
+        told: asyncio.Future[Outcome] | None = None,
+    ) -> AsyncIterator[Batch]:
+        """Everything after `after` (None: a snapshot first, then everything after it) as it comes.
+
+        An empty list is a heartbeat. Ends when the stream is old enough or the chat is gone, and when `told` is done or,
+        without it, the server is going. Raises `NotFound` at the beginning, and what `recheck` raises at any time.
+        """
+        limits = self._limits
+        began = heard = checked = time.monotonic()
+        cursor = after
+        with self._bell.watch(ctx.principal.organisation_id, chat_id) as channel:
+            if told is not None:
+                told.add_done_callback(lambda _: channel.wake())
+            if cursor is None:
+                first = await journal.snapshot(ctx, chat_id)
+                cursor = first.seq
+                yield first
+            # Whatever was committed before the watch began is in the store; what came after it, the channel has.
+            batch: Batch | None = await journal.after(ctx, chat_id, cursor, scope=scope)
+            while True:
+                now = time.monotonic()
+                if batch:
+                    cursor, heard = _last_of(batch), now
+                    yield batch
+                elif told is not None and told.done():
+                    return
+                elif now - heard >= limits.sse_heartbeat_s:
+                    heard = now
+                    yield []
+                else:
+                    due = min(heard + limits.sse_heartbeat_s, checked + limits.stream_recheck_s)
+                    await channel.wait(max(due - now, 0.0))
+                if (self._is_closing and told is None) or now - began >= limits.stream_age_s:
+                    return
+                batch = channel.after(cursor)
+                if now - checked >= limits.stream_recheck_s:
+                    ctx, checked, batch = await recheck(), now, None
+                if batch is None:
+                    batch = await _still(ctx, chat_id, cursor, scope)
+                if batch is None:
+                    return
+
+    async def poll(self, ctx: Context, chat_id: ChatId, after: int, *, wait_s: float) -> Batch:
+        """What comes after `after`: at once if there is something, else with the next event, or nothing after `wait_s`.
+
+        Raises `NotFound`.
+        """
+        until = time.monotonic() + wait_s
+        with self._bell.watch(ctx.principal.organisation_id, chat_id) as channel:
+            while True:
+                batch = await journal.after(ctx, chat_id, after)
+                left_s = until - time.monotonic()
+                if batch or left_s <= 0 or self._is_closing:
+                    return batch
+                await channel.wait(min(left_s, self._limits.stream_recheck_s))
+
+    async def run(self, ctx: Context, live: LiveRun, *, recheck: Recheck) -> AsyncIterator[list[Event]]:
+        """The events of a run from its start to its end, as they come; an empty list is a heartbeat.
+
+        Ends early when the server is going, the chat is gone, or the end could not be written (`live.failure`).
+        """
+        run = live.run
+        async for batch in self.follow(
+            ctx, run.chat_id, run.first_seq - 1, recheck=recheck, scope="chat:invoke", told=live.told
+        ):
+            if isinstance(batch, Snapshot):
+                return
+            own = [event for event in batch if event.run_id == run.id]
+            if own or not batch:
+                yield own
+            if own and own[-1].ends_run:
+                return
+
+
+def _last_of(batch: Batch) -> int:
+    return batch.seq if isinstance(batch, Snapshot) else batch[-1].seq
+
+
+async def _still(ctx: Context, chat_id: ChatId, cursor: int, scope: str) -> Batch | None:
+    try:
+        return await journal.after(ctx, chat_id, cursor, scope=scope)
+    except NotFound:
+        return None

@@ -1,0 +1,59 @@
+"""Waiting for one's turn in a chat: a second message comes after the answer that is being generated."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from chatkeep.domain.errors import ChatBusy
+from chatkeep.domain.ids import ChatId, OrganisationId
+from chatkeep.domain.message import NewMessage
+from chatkeep.runtime.bell import Bell
+from chatkeep.services import runs
+from chatkeep.services.context import Context
+from chatkeep.services.generating import StartedRun
+from chatkeep.services.runs import Settle
+from chatkeep.services.wishes import Wish
+
+LOOK_AGAIN_S = 1.0
+
+
+class Turns:
+    """One queue a chat, of this process; the first that came is the first that is served."""
+
+    def __init__(self, bell: Bell, *, wait_s: float) -> None:
+        self._bell = bell
+        self._wait_s = wait_s
+        self._queues: dict[tuple[OrganisationId, ChatId], asyncio.Lock] = {}
+
+    async def start(
+        self,
+        ctx: Context,
+        chat_id: ChatId,
+        said: list[NewMessage],
+        wish: Wish,
+        *,
+        settle: Settle | None = None,
+    ) -> StartedRun:
+        """`runs.start` once nobody else is answered in the chat. Raises `ChatBusy` after too long a wait."""
+        place = (ctx.principal.organisation_id, chat_id)
+        queue = self._queues.setdefault(place, asyncio.Lock())
+        until = time.monotonic() + self._wait_s
+        try:
+            async with asyncio.timeout(self._wait_s):
+                await queue.acquire()
+        except TimeoutError:
+            raise ChatBusy() from None
+        try:
+            with self._bell.watch(*place) as channel:
+                while True:
+                    try:
+                        return await runs.start(ctx, chat_id, said, wish, settle=settle)
+                    except ChatBusy:
+                        if time.monotonic() >= until:
+                            raise
+                    await channel.wait(LOOK_AGAIN_S)
+        finally:
+            queue.release()
+            if not queue.locked() and self._queues.get(place) is queue:
+                del self._queues[place]

@@ -1,0 +1,162 @@
+"""The journal: rows of events as domain values. An event is written in the transaction of what it speaks of.
+
+The sequence comes from the statement that moved the chat's version (`RETURNING version`): it is issued and used in one
+transaction, so it has no gaps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from chatkeep.domain.event import Event, EventKind
+from chatkeep.domain.ids import ChatId, OrganisationId, RunId
+from chatkeep.domain.json import JsonObject
+from chatkeep.domain.message import Message
+from chatkeep.store import messages
+from chatkeep.store.driver import Row, Transaction
+from chatkeep.store.rows import read_json, write_json
+
+
+async def append(
+    tx: Transaction,
+    chat_id: ChatId,
+    seq: int,
+    at: int,
+    kind: EventKind,
+    *,
+    run_id: RunId | None = None,
+    message: Message | None = None,
+    text: str | None = None,
+    chat: JsonObject | None = None,
+    data: JsonObject | None = None,
+) -> Event:
+    """Write an event under the sequence that its change of the chat has returned, and have it told."""
+    assert tx.organisation_id is not None
+    event = Event(
+        organisation_id=tx.organisation_id,
+        chat_id=chat_id,
+        seq=seq,
+        at=at,
+        kind=kind,
+        run_id=run_id,
+        message=message,
+        text=text,
+        chat=chat,
+        data=data,
+    )
+    kept = {"chat": chat, "data": data, "said": _said(message)}
+    await tx.run(
+        "event_insert",
+        chat_id=chat_id,
+        seq=seq,
+        at=at,
+        kind=kind,
+        run_id=run_id,
+        message_seq=None if message is None else message.seq,
+        text=text,
+        data=write_json({name: value for name, value in kept.items() if value is not None} or None),
+    )
+    tx.announce(event)
+    return event
+
+
+def _said(message: Message | None) -> JsonObject | None:
+    # A message is stored once; only of one that is still growing must be kept what it was at this moment.
+    if message is None or message.status != "generating":
+        return None
+    return {"content": message.content}
+
+
+async def after(
+    tx: Transaction, organisation_id: OrganisationId, chat_id: ChatId, seq: int, limit: int
+) -> list[Event]:
+    """Up to `limit` events after `seq`, in order."""
+    rows = await tx.all("events_after", chat_id=chat_id, seq=seq, row_limit=limit)
+    named = [row[4] for row in rows if row[4] is not None]
+    found = await messages.by_seq(tx, chat_id, named) if named else {}
+    return [_event(organisation_id, chat_id, row, found) for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """How far a journal goes, and up to where its deltas are folded away."""
+
+    seq: int
+    folded_to: int
+
+
+async def head(tx: Transaction, chat_id: ChatId) -> Head | None:
+    """Where the journal ends, or None without the chat."""
+    row = await tx.one("events_head", chat_id=chat_id)
+    return None if row is None else Head(*row)
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """The next piece of one run, for `append_deltas`."""
+
+    organisation_id: OrganisationId
+    chat_id: ChatId
+    run_id: RunId
+    epoch: int
+    kind: EventKind
+    text: str
+
+
+async def append_deltas(tx: Transaction, deltas: Sequence[Delta], *, now: int) -> list[Delta]:
+    """One tick of all streams (system work), at most one piece a chat. Returns what was refused: where the lease is
+    another's, or the run is over or shall stop.
+    """
+    batch = write_json([[each.organisation_id, each.run_id, each.epoch] for each in deltas])
+    advanced = await tx.all("system_deltas_advance", batch=batch)
+    seqs = {(organisation_id, chat_id): seq for organisation_id, chat_id, seq in advanced}
+    refused, rows = [], []
+    for each in deltas:
+        seq = seqs.get((each.organisation_id, each.chat_id))
+        if seq is None:
+            refused.append(each)
+            continue
+        rows.append(
+            {
+                "of_organisation": each.organisation_id,
+                "chat_id": each.chat_id,
+                "seq": seq,
+                "at": now,
+                "kind": each.kind,
+                "run_id": each.run_id,
+                "text": each.text,
+            }
+        )
+        tx.announce(
+            Event(each.organisation_id, each.chat_id, seq, now, each.kind, each.run_id, text=each.text)
+        )
+    await tx.run_many("system_delta_insert", rows)
+    return refused
+
+
+async def fold(tx: Transaction, *, before: int, limit: int) -> int:
+    """Drop the pieces of answers of up to `limit` runs that ended before then (system work); how many runs."""
+    rows = await tx.all("system_runs_to_fold", before=before, row_limit=limit)
+    for organisation_id, run_id, chat_id, first_seq, last_seq in rows:
+        of_run = {"of_organisation": organisation_id, "run_id": run_id}
+        dropped = await tx.run(
+            "system_run_fold", chat_id=chat_id, first_seq=first_seq, last_seq=last_seq, **of_run
+        )
+        if dropped:
+            await tx.run(
+                "system_chat_folded", of_organisation=organisation_id, chat_id=chat_id, seq=last_seq - 1
+            )
+        await tx.run("system_run_folded", **of_run)
+    return len(rows)
+
+
+def _event(organisation_id: OrganisationId, chat_id: ChatId, row: Row, found: dict[int, Message]) -> Event:
+    seq, at, kind, run_id, message_seq, text, raw = row
+    kept = read_json(raw) or {}
+    message = found.get(message_seq)
+    if message is not None and "said" in kept:
+        message = replace(message, status="generating", error=None, **kept["said"])
+    return Event(
+        organisation_id, chat_id, seq, at, kind, run_id, message, text, kept.get("chat"), kept.get("data")
+    )

@@ -1,0 +1,48 @@
+-- name: event_insert!
+INSERT INTO events (organisation_id, chat_id, seq, at, kind, run_id, message_seq, text, data)
+VALUES (:organisation_id, :chat_id, :seq, :at, :kind, :run_id, :message_seq, :text, :data);
+
+-- name: events_after
+SELECT seq, at, kind, run_id, message_seq, text, data FROM events
+WHERE organisation_id = :organisation_id AND chat_id = :chat_id AND seq > :seq ORDER BY seq LIMIT :row_limit;
+
+-- name: events_head^
+-- How far the journal goes, and from where on it is whole.
+SELECT version, folded_to FROM chats WHERE organisation_id = :organisation_id AND id = :chat_id;
+
+-- name: answer_text
+-- What has been said so far of an answer that is being generated.
+SELECT e.text FROM runs r
+JOIN events e ON e.organisation_id = r.organisation_id AND e.chat_id = r.chat_id AND e.seq > r.first_seq
+WHERE r.organisation_id = :organisation_id AND r.chat_id = :chat_id AND r.answer_id = :answer_id AND r.state = 'running'
+  AND e.run_id = r.id AND e.kind = 'run.delta'
+ORDER BY e.seq;
+
+-- name: system_deltas_advance
+-- One tick of all streams: the next sequence of each chat whose run is still ours to write.
+UPDATE chats SET version = version + 1
+FROM (SELECT value ->> 0 AS organisation_id, value ->> 1 AS run_id, value ->> 2 AS epoch FROM json_each(:batch)) AS due
+JOIN runs ON runs.organisation_id = due.organisation_id AND runs.id = due.run_id AND runs.epoch = due.epoch
+         AND runs.state = 'running' AND runs.stop_requested_at IS NULL
+WHERE chats.organisation_id = runs.organisation_id AND chats.id = runs.chat_id
+RETURNING organisation_id, id, version;
+
+-- name: system_delta_insert!
+INSERT INTO events (organisation_id, chat_id, seq, at, kind, run_id, text)
+VALUES (:of_organisation, :chat_id, :seq, :at, :kind, :run_id, :text);
+
+-- name: system_runs_to_fold
+SELECT organisation_id, id, chat_id, first_seq, last_seq FROM runs
+WHERE is_folded = 0 AND ended_at IS NOT NULL AND ended_at < :before ORDER BY ended_at LIMIT :row_limit;
+
+-- name: system_run_fold!
+-- The whole text is in the message: its pieces may go.
+DELETE FROM events
+WHERE organisation_id = :of_organisation AND chat_id = :chat_id AND seq > :first_seq AND seq < :last_seq
+  AND run_id = :run_id AND kind IN ('run.delta', 'run.reasoning');
+
+-- name: system_run_folded!
+UPDATE runs SET is_folded = 1 WHERE organisation_id = :of_organisation AND id = :run_id;
+
+-- name: system_chat_folded!
+UPDATE chats SET folded_to = max(folded_to, :seq) WHERE organisation_id = :of_organisation AND id = :chat_id;
