@@ -65,7 +65,11 @@ def _said(message: Message | None) -> JsonObject | None:
     # A message is stored once; only of one that is still growing must be kept what it was at this moment.
     if message is None or message.status != "generating":
         return None
-    return {"content": message.content}
+    return {name: getattr(message, name) for name in _GROWS}
+
+
+_GROWS = ("content", "model_id", "input_tokens", "output_tokens", "response_time_ms")
+"""What else than its status and error the end of an answer changes."""
 
 
 async def after(
