@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import aiohttp
 
@@ -19,6 +19,7 @@ BROKEN = (aiohttp.ClientError, ConnectionError, TimeoutError)
 IDS = ("id", "organisation_id")  # the reader knows them, so they are in no event
 
 Transport = Literal["sse", "poll"]
+TRANSPORTS: tuple[Transport, ...] = get_args(Transport)
 
 
 class Copy:
@@ -101,6 +102,18 @@ class Reader:
                     await self.read(answer)
             except BROKEN:
                 return
+            except (AssertionError, KeyError, ValueError) as error:
+                self.breaches.append(f"{self.chat_id}: after {self.after}: {error!r}")
+                self._moved.set()
+                return
+
+    def as_of(self, seq: int, transport: Transport) -> Reader:
+        """Somebody who has read what this one has, up to there, and comes back."""
+        before = Reader(self.chat_id, transport)
+        for event in self.seen:
+            if event["seq"] <= seq:
+                before.take(event)
+        return before
 
     async def read(self, answer: aiohttp.ClientResponse, bytes_max: int | None = None) -> None:
         """One answer to its end, or to a cut after so many bytes."""
@@ -134,6 +147,7 @@ class Reader:
         """Wait until it has read so far."""
         async with asyncio.timeout(within_s):
             while self.after is None or self.after < seq:
+                assert self.breaches == []
                 self._moved.clear()
                 await self._moved.wait()
 

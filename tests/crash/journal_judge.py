@@ -12,6 +12,8 @@ from typing import Any
 
 import apsw
 
+from tests.journal_reader import Reader
+
 ENDS = {"run.completed": "completed", "run.stopped": "stopped", "run.failed": "failed"}
 
 
@@ -32,6 +34,27 @@ def journal(path: Path, chat_id: str) -> list[Line]:
         return _lines(connection).get(chat_id, [])
     finally:
         connection.close()
+
+
+def against(reader: Reader, lines: list[Line]) -> list[str]:
+    """Where what a reader saw is not the journal; what a snapshot spared him may be gone, or is in its text."""
+    kept = {line.seq: (line.kind, line.run_id, line.text) for line in lines}
+    seen: dict[int, tuple[str, str | None, str | None]] = {}
+    spared: set[int] = set()
+    before = 0
+    for event in reader.seen:
+        if event["type"] == "snapshot":
+            spared.update(range(before + 1, event["seq"] + 1))
+        else:
+            seen[event["seq"]] = (event["type"], event.get("run_id"), event.get("text"))
+        before = event["seq"]
+    found = [f"never saw {seq}: {kept[seq]}" for seq in kept if seq not in seen and seq not in spared]
+    first_gone = [seq for seq in seen if seq not in kept and seen[seq][2] is None]
+    found += [f"saw {seq}, which is not there: {seen[seq]}" for seq in first_gone]
+    found += [
+        f"saw {seen[seq]} at {seq}, not {kept[seq]}" for seq in seen if seq in kept and seen[seq] != kept[seq]
+    ]
+    return found
 
 
 def examine_journals(path: Path) -> list[str]:

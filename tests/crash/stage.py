@@ -17,7 +17,7 @@ from typing import Any
 
 import aiohttp
 
-from tests.crash.journal_judge import Line, examine_journals, journal
+from tests.crash.journal_judge import against, examine_journals, journal
 from tests.crash.ledger import Ledger, examine
 from tests.crash.nursery import Wanted
 from tests.crash.process import Nursery, ServerProcess
@@ -244,24 +244,3 @@ def _kept(chat: Chat, messages: list[Any], runs: dict[str, Any]) -> list[str]:
         for run_id in chat.stopped
         if states.get(run_id) not in (None, "stopped", "completed")
     ]
-
-
-def against(reader: Reader, lines: list[Line]) -> list[str]:
-    """Where what a reader saw is not the journal; what a snapshot spared him may be gone, or is in its text."""
-    kept = {line.seq: (line.kind, line.run_id, line.text) for line in lines}
-    seen: dict[int, tuple[str, str | None, str | None]] = {}
-    spared: set[int] = set()
-    before = 0
-    for event in reader.seen:
-        if event["type"] == "snapshot":
-            spared.update(range(before + 1, event["seq"] + 1))
-        else:
-            seen[event["seq"]] = (event["type"], event.get("run_id"), event.get("text"))
-        before = event["seq"]
-    found = [f"never saw {seq}: {kept[seq]}" for seq in kept if seq not in seen and seq not in spared]
-    first_gone = [seq for seq in seen if seq not in kept and seen[seq][2] is None]
-    found += [f"saw {seq}, which is not there: {seen[seq]}" for seq in first_gone]
-    found += [
-        f"saw {seen[seq]} at {seq}, not {kept[seq]}" for seq in seen if seq in kept and seen[seq] != kept[seq]
-    ]
-    return found

@@ -113,8 +113,7 @@ async def ended(client: Client, chat_id: str) -> Any:
     async with asyncio.timeout(20):
         while (chat := await client.get(f"/chats/{chat_id}"))["status"] == "generating":
             runs = await client.get(f"/chats/{chat_id}/runs")
-            assert [run["epoch"] > 1 for run in runs["items"] if run["state"] == "running"], (
-                "a dead run is running"
-            )
+            running = [run for run in runs["items"] if run["state"] == "running"]
+            assert all(run["epoch"] > 1 for run in running), "a dead run is running"
             await asyncio.sleep(0.02)
     return chat
