@@ -158,7 +158,7 @@ async def test_one_that_ends_while_it_is_answered_takes_the_answer_with_it(offic
     task = asyncio.ensure_future(office.ask("POST", f"/chats/{chat['id']}/generate", body=body))
     await office.upstream.until_requests()
     office.clock.advance(61)
-    assert await sweep(office.system) == 1
+    assert (await sweep(office.system)).expired_chats == 1
     office.upstream.go_on()
     assert ((await task).status_code, (await task).json()["code"]) == (404, "not_found")
     assert kept(office) == before

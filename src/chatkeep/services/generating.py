@@ -132,17 +132,15 @@ def fit(heads: list[str], path: list[Message], tokens_max: int) -> tuple[Turn, .
     return (Turn("system", head), *chosen) if head else tuple(chosen)
 
 
-async def begin_answer(started: StartedRun, text: str, before: tuple[Said, ...] = ()) -> None:
-    """From its first word on the answer is a message of the chat; `before` is what was said till then and is not in the
-    journal yet. Raises `LeaseLost`.
-    """
+async def begin_answer(started: StartedRun, text: str) -> None:
+    """From its first word on the answer is a message of the chat. Raises `LeaseLost`."""
     system, run = started.system, started.run
 
     async def body(tx: Transaction) -> None:
         if not await runs.is_held(tx, run):
             raise LeaseLost()
         await _append_answer(tx, started, NewMessage("assistant", "", status="generating"))
-        await say(tx, run, (*before, Said("run.delta", text)), now=system.clock.now_us())
+        await say(tx, run, (Said("run.delta", text),), now=system.clock.now_us())
 
     await system.store.write(run.organisation_id, body)
 
@@ -173,9 +171,7 @@ async def finish_in(tx: Transaction, started: StartedRun, generated: Generated) 
     """The part of `finish` that belongs into the transaction."""
     run, system = started.run, started.system
     if await chats.access(tx, run.chat_id) is None:
-        outcome = Outcome(
-            run, None, generated.usage, generated.error
-        )  # purged meanwhile, and the run with it
+        outcome = Outcome(run, None, generated.usage, None)  # purged meanwhile, and the run with it
     else:
         message = await _answer(tx, started, generated)
         await _end(tx, started, generated, message)
