@@ -59,6 +59,10 @@ class Settings(BaseSettings):
         10, ge=1, le=1000, description="Answers generated at once for a tenant."
     )
     run_wall_s: float = Field(600, ge=1, le=7200, description="Longest time one answer may take, seconds.")
+    allowed_origins: str = Field(
+        "",
+        description="Origins of web pages that may open WebSockets, with commas between: https://chat.example.com.",
+    )
     lease_s: float = Field(
         30, ge=1, le=600, description="How long a run is held without a sign of life of its server, seconds."
     )

@@ -96,6 +96,7 @@ def make_system(settings: Settings, *, clock: Clock | None = None, entropy: Entr
             issuer=settings.issuer,
             fold_after_s=settings.fold_after_s,
             purge_deleted_after_s=settings.purge_deleted_after_s,
+            allowed_origins=frozenset(filter(None, map(str.strip, settings.allowed_origins.split(",")))),
         ),
         keyring=open_keyring(data / SECRETS, entropy),
         throttle=Throttle(clock),

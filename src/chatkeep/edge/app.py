@@ -66,7 +66,7 @@ class Edge:
         elif scope["type"] == "http":
             await _Exchange(self, scope, send).run(receive)
         else:
-            await send({"type": "websocket.close", "code": 1008, "reason": "no such door"})
+            await self._talk(scope, receive, send)
 
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let whoever lives at the URL answer, and note the door's name for log and metrics before that."""
@@ -96,6 +96,16 @@ class Edge:
         scope["path_params"] = path_params
         response = await built.hot.run(answer, Request(scope, receive, send))
         await response(scope, receive, send)
+
+    async def _talk(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """A WebSocket, for the dialect that lives at its URL."""
+        door = choose(scope["path"], scope["headers"])
+        if door is None:
+            await send({"type": "websocket.close", "code": 1008, "reason": "no such door"})
+            return
+        name, prefix = door
+        scope["root_path"] = prefix
+        await self._dialects[name].app(scope, receive, send)
 
     def report(self, scope: Scope, status: int, seconds: float) -> None:
         """Count and log one answered request: never texts, never query strings, never credentials."""

@@ -35,6 +35,7 @@ class Policy:
     issuer: str = "chatkeep"
     fold_after_s: float = 3600
     purge_deleted_after_s: float | None = None
+    allowed_origins: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -228,16 +228,7 @@ async def _answer(tx: Transaction, started: StartedRun, generated: Generated) ->
     if stored is None:
         if not rest and generated.state == "failed":
             return None
-        new = NewMessage(
-            role="assistant",
-            content=rest,
-            status=status,
-            error=generated.error,
-            input_tokens=usage.input_tokens if usage else None,
-            output_tokens=usage.output_tokens if usage else None,
-            response_time_ms=generated.response_time_ms,
-        )
-        return await _append_answer(tx, started, new)
+        stored = await _append_answer(tx, started, NewMessage("assistant", "", status="generating"))
     final = replace(
         stored,
         content=stored.content + rest,

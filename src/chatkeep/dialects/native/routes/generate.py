@@ -50,13 +50,13 @@ async def generate(
     """Append `message` if given, then answer. The question is on disk before the model is called, and the run goes on
     when you go away. With `stream`, events `run`, `delta`, `reasoning` and at last `done` or `error`.
     """
-    said = _said(ctx, body.message)
+    said = said_by(ctx, body.message)
 
     async def start(claim: Context, settle: Settle) -> StartedRun:
         if body.if_busy == "queue":
-            return await house.turns.start(claim, ChatId(chat_id), said, _wish(body), settle=settle)
+            return await house.turns.start(claim, ChatId(chat_id), said, wish_of(body), settle=settle)
         return await runs.start(
-            claim, ChatId(chat_id), said, _wish(body), settle=settle, if_busy=body.if_busy
+            claim, ChatId(chat_id), said, wish_of(body), settle=settle, if_busy=body.if_busy
         )
 
     return await _answer(house, ctx, request, body, start)
@@ -75,7 +75,7 @@ async def regenerate(
     message_id = None if body.message_id is None else MessageId(body.message_id)
 
     async def start(claim: Context, settle: Settle) -> StartedRun:
-        return await runs.regenerate(claim, ChatId(chat_id), message_id, _wish(body), settle=settle)
+        return await runs.regenerate(claim, ChatId(chat_id), message_id, wish_of(body), settle=settle)
 
     return await _answer(house, ctx, request, body, start)
 
@@ -93,7 +93,7 @@ async def go_on(
     message_id = None if body.message_id is None else MessageId(body.message_id)
 
     async def start(claim: Context, settle: Settle) -> StartedRun:
-        return await runs.go_on(claim, ChatId(chat_id), message_id, _wish(body), settle=settle)
+        return await runs.go_on(claim, ChatId(chat_id), message_id, wish_of(body), settle=settle)
 
     return await _answer(house, ctx, request, body, start)
 
@@ -114,7 +114,7 @@ async def edit(
 
     async def start(claim: Context, settle: Settle) -> StartedRun:
         return await runs.edit(
-            claim, ChatId(chat_id), MessageId(message_id), body.content, _wish(body), settle=settle
+            claim, ChatId(chat_id), MessageId(message_id), body.content, wish_of(body), settle=settle
         )
 
     return await _answer(house, ctx, request, body, start)
@@ -175,7 +175,8 @@ async def _answer(
     return _respond(await live.outcome())
 
 
-def _wish(body: wire.AnswerIn) -> Wish:
+def wish_of(body: wire.AnswerIn) -> Wish:
+    """How the client wants its answer."""
     return Wish(
         model_id=None if body.model_id is None else ModelId(body.model_id),
         max_tokens=body.max_tokens,
@@ -187,7 +188,8 @@ def _runs(asked: list[Run]) -> JsonAnswer:
     return JsonAnswer({"items": [translate.run(each) for each in asked]})
 
 
-def _said(ctx: Context, message: str | None) -> list[NewMessage]:
+def said_by(ctx: Context, message: str | None) -> list[NewMessage]:
+    """What the client says, if it says anything. Raises `InvalidField`."""
     if message is None:
         return []
     check_text("message", message, bytes_max=ctx.system.limits.message_bytes_max)
