@@ -7,7 +7,9 @@ import itertools
 import shutil
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
+import apsw
 import httpx
 import pytest
 
@@ -91,6 +93,87 @@ async def _state(office: Office) -> Any:
     ]
     messages = [await office.native("GET", f"/chats/{chat['id']}/messages") for chat in lists[0]["items"]]
     return lists, messages, len(office.upstream.requests)
+
+
+async def test_no_answer_outlives_its_chat(office: Office) -> None:
+    """Deleted for good is deleted: the texts are not kept on for the sake of a request that may come again."""
+    chat = await office.chat("Hi", id="doomed")
+    folder = await keyed(office, "/folders", "k", {"name": "stays"})
+    for path, body in BODIES.items():
+        if path.startswith("/chats/"):
+            if path.endswith("/restore"):
+                await office.native("DELETE", f"/chats/{chat['id']}")
+            answer = await keyed(office, path.format(chat_id="doomed"), "k", body)
+            assert answer.is_success, answer.text
+    assert (await keyed(office, "/chats", "k", {"id": "too", "title": "x"})).status_code == 201
+    before = remembered(office)
+    assert len(before) == 7
+    for chat_id in ("doomed", "too"):
+        await office.native("DELETE", f"/chats/{chat_id}")
+    assert remembered(office) == before  # as long as it may be restored
+    assert (await keyed(office, "/chats", "k", {"id": "too", "title": "x"})).status_code == 201
+    await office.native("POST", "/chats/doomed/restore")
+    await office.native("POST", "/chats/too/restore")
+    for chat_id in ("doomed", "too"):
+        gone = await office.client.delete(f"/openwebui/api/v1/chats/{chat_id}", headers=office.owner.bearer)
+        assert gone.json() is True
+    assert remembered(office) == [folder.content]
+    await office.refusal(404, "POST", "/chats/doomed/share", headers={"idempotency-key": "k"})
+    made = await keyed(office, "/chats", "k", {"id": "too", "title": "x"})
+    assert (made.status_code, "idempotency-replayed" in made.headers) == (201, False)
+
+
+async def test_a_chat_that_goes_while_it_is_answered_takes_the_request_along(office: Office) -> None:
+    chat = await office.chat("Hi")
+    office.upstream.play(HELD)
+    path = f"/chats/{chat['id']}/generate"
+    asked = asyncio.ensure_future(keyed(office, path, "k", {"message": "Q"}))
+    await office.upstream.until_requests()
+    await office.client.delete(f"/openwebui/api/v1/chats/{chat['id']}", headers=office.owner.bearer)
+    office.upstream.go_on()
+    assert (await asked).status_code == 404
+    assert remembered(office) == []
+
+
+@pytest.mark.parametrize(
+    ("prefix", "method", "path", "body"),
+    [
+        ("cuadra", "POST", "/v1/chats", {"messages": [SAID]}),
+        ("cuadra", "POST", "/v1/chats", {"messages": [SAID], "stream": True}),
+        ("cuadra", "PATCH", "/v1/chats/{chat_id}", {"title": "x"}),
+        ("cuadra", "DELETE", "/v1/chats/{chat_id}", None),
+        ("openwebui", "POST", "/api/v1/chats/new", {"chat": {}}),
+        ("lexicon", "POST", "/api/v1/chats/", {"user_id": "u"}),
+        ("synthflow", "POST", "/v2/chat/{chat_id}/messages", {"message": "x"}),
+    ],
+)
+async def test_so_it_is_in_every_dialect(
+    office: Office, prefix: str, method: str, path: str, body: Any
+) -> None:
+    chat = await office.chat("Hi", id=str(uuid4()))
+    headers = {**office.owner.bearer, "idempotency-key": "k", **office.owner.x_api_key}
+    url = f"/{prefix}{path.format(chat_id=chat['id'])}"
+    answer = await office.client.request(method, url, headers=headers, json=body)
+    assert answer.is_success, answer.text
+    await idle(office)
+    assert len(remembered(office)) == 1
+    for each in (await office.native("GET", "/chats?owner=any"))["items"]:
+        await office.client.delete(f"/openwebui/api/v1/chats/{each['id']}", headers=office.owner.bearer)
+    for each in (await office.native("GET", "/chats?owner=any&deleted=true"))["items"]:
+        await office.native("POST", f"/chats/{each['id']}/restore")
+        await office.client.delete(f"/openwebui/api/v1/chats/{each['id']}", headers=office.owner.bearer)
+    assert remembered(office) == []
+
+
+def remembered(office: Office) -> list[bytes]:
+    """The answers that the store remembers of this organisation's requests."""
+    store: Any = office.system.store
+    connection = apsw.Connection(str(store._path), flags=apsw.SQLITE_OPEN_READONLY)
+    try:
+        query = "SELECT body FROM idempotency WHERE organisation_id = ? ORDER BY body"
+        return [body for (body,) in connection.execute(query, (office.owner.organisation_id,))]
+    finally:
+        connection.close()
 
 
 async def test_fifty_twins_at_once_have_one_effect(office: Office) -> None:

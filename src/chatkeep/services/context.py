@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from chatkeep.domain.errors import IdempotencyInFlight, IdempotencyMismatch, ProviderFailed
-from chatkeep.domain.ids import Clock, Entropy
+from chatkeep.domain.ids import ChatId, Clock, Entropy
 from chatkeep.domain.limits import Limits
 from chatkeep.domain.principal import Principal
 from chatkeep.domain.run import INTERRUPTED
@@ -62,15 +62,23 @@ Answer = tuple[int, bytes]
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
-    """One request under an Idempotency-Key.
+class Note:
+    """What is remembered of a request: its answer, or None when that comes later (`settle`).
 
-    `render` turns what the write returned into the answer to remember, or None when the answer comes later (`settle`).
+    It is forgotten with the chat it is about when that is deleted for good, as the answer holds the chat's texts.
     """
+
+    chat_id: ChatId | None
+    answer: Answer | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One request under an Idempotency-Key. `render` turns what the write returned into what is to be remembered."""
 
     name: idempotency.RequestKey
     fingerprint: bytes
-    render: Callable[[Any], Answer | None]
+    render: Callable[[Any], Note]
 
     async def guard(self, tx: Transaction, *, now_us: int, memory_s: int) -> None:
         """Raise `Replay`, `IdempotencyMismatch` or `IdempotencyInFlight` when the key was used before."""
@@ -87,10 +95,10 @@ class Claim:
 
     async def remember(self, tx: Transaction, result: object, *, now_us: int) -> None:
         """Write the request down with its answer, in the transaction of its effect."""
-        status, body = self.render(result) or (None, None)
-        await idempotency.put(
-            tx, self.name, idempotency.Remembered(self.fingerprint, status, body), now=now_us
-        )
+        note = self.render(result)
+        status, body = note.answer or (None, None)
+        remembered = idempotency.Remembered(self.fingerprint, status, body)
+        await idempotency.put(tx, self.name, remembered, chat_id=note.chat_id, now=now_us)
 
     async def settle(self, tx: Transaction, answer: Answer) -> None:
         """Add an answer that came later."""

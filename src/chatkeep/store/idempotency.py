@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from chatkeep.domain.ids import PrincipalId
+from chatkeep.domain.ids import ChatId, PrincipalId
 from chatkeep.store.driver import Transaction
 
 
@@ -38,13 +38,16 @@ async def get(tx: Transaction, name: RequestKey, *, not_before: int) -> Remember
     return None if row is None else Remembered(*row)
 
 
-async def put(tx: Transaction, name: RequestKey, remembered: Remembered, *, now: int) -> None:
-    """Remember the request and, where there is one already, its answer."""
+async def put(
+    tx: Transaction, name: RequestKey, remembered: Remembered, *, chat_id: ChatId | None, now: int
+) -> None:
+    """Remember the request and, where there is one, its answer; the chat it is about takes it along when it goes."""
     await tx.run(
         "idempotency_put",
         principal_id=name.principal_id,
         route=name.route,
         key=name.key,
+        chat_id=chat_id,
         fingerprint=remembered.fingerprint,
         status=remembered.status,
         body=remembered.body,

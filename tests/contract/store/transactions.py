@@ -282,6 +282,7 @@ def _remembered(fingerprint: bytes, status: int | None, *, body: bytes | None = 
         "principal_id": "p",
         "route": "r",
         "key": "k",
+        "chat_id": None,
         "fingerprint": fingerprint,
         "status": status,
         "body": body,

@@ -12,7 +12,7 @@ from chatkeep.domain.chat import ChatThread
 from chatkeep.domain.ids import ChatId, ModelId
 from chatkeep.domain.message import Message
 from chatkeep.services import chats, messages, models
-from chatkeep.services.context import Context
+from chatkeep.services.context import Context, Note
 from chatkeep.web import dialect, etags
 from chatkeep.web.answers import JsonAnswer, write
 from chatkeep.web.dialect import Built, Hot, TheHouse, make_router
@@ -38,7 +38,7 @@ IfNoneMatch = Annotated[str | None, Header(description="Answer 304 if the chat s
 @router.post(CHATS.rstrip("/"), status_code=CREATED, include_in_schema=False)
 async def create(body: wire.ChatIn, ctx: Caller, request: Request, idempotency_key: Key = None) -> Response:
     """Make a chat for one of your users. A user that is not known yet is made with it."""
-    claim = await claimed(ctx, request, lambda thread: (CREATED, _render(thread)))
+    claim = await claimed(ctx, request, lambda thread: Note(thread.chat.id, (CREATED, _render(thread))))
     thread = await chats.create_for(claim, translate.new_chat(body), body.user_id)
     location = f"{request.url.path.rstrip('/')}/{thread.chat.id}"
     headers = {"etag": etags.write(thread.chat.access), "location": location}

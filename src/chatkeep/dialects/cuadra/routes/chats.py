@@ -16,7 +16,7 @@ from chatkeep.domain.errors import InvalidField
 from chatkeep.domain.ids import ChatId
 from chatkeep.domain.model import Model
 from chatkeep.services import chats, models
-from chatkeep.services.context import Answer, Context
+from chatkeep.services.context import Context, Note
 from chatkeep.web import etags
 from chatkeep.web.answers import JsonAnswer, write
 from chatkeep.web.dialect import Hot, house_of, make_router
@@ -111,14 +111,14 @@ async def update(
     """Change the fields you send; the others stay."""
     first = await models.first(ctx)
 
-    def render(thread: ChatThread) -> Answer:
-        return OK, write(translate.chat(thread, model=None, first=first))
+    def render(thread: ChatThread) -> bytes:
+        return write(translate.chat(thread, model=None, first=first))
 
-    claim = await claimed(ctx, request, render)
+    claim = await claimed(ctx, request, lambda thread: Note(thread.chat.id, (OK, render(thread))))
     thread = await chats.update_thread(
         claim, ChatId(chat_id), translate.changes(body), if_version=etags.versions_in(if_match)
     )
-    return Response(render(thread)[1], media_type=JSON, headers=_etag(thread.chat))
+    return Response(render(thread), media_type=JSON, headers=_etag(thread.chat))
 
 
 @router.delete(CHAT, status_code=DELETED, summary="Delete a chat", response_class=Response)
@@ -126,7 +126,7 @@ async def delete(
     chat_id: ChatPath, ctx: Caller, request: Request, if_match: IfMatch = None, idempotency_key: Key = None
 ) -> Response:
     """Nobody reads it any more."""
-    claim = await claimed(ctx, request, lambda _: (DELETED, b""))
+    claim = await claimed(ctx, request, lambda _: Note(ChatId(chat_id), (DELETED, b"")))
     await chats.delete(claim, ChatId(chat_id), if_version=etags.versions_in(if_match))
     return Response(status_code=DELETED)
 

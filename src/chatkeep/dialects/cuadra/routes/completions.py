@@ -12,7 +12,7 @@ from chatkeep.dialects.cuadra.routes.chats import OK
 from chatkeep.domain.errors import InvalidField, NotFound, ProviderFailed
 from chatkeep.domain.ids import ChatId, ModelId, is_id
 from chatkeep.services import chats, models, runs
-from chatkeep.services.context import Answer, Context
+from chatkeep.services.context import Answer, Context, Note
 from chatkeep.services.runs import Outcome, StartedRun
 from chatkeep.web import sse
 from chatkeep.web.answers import JsonAnswer
@@ -45,7 +45,7 @@ async def complete(
     if stream_format is not None:
         raise InvalidField("X-Stream-Format", "is not served yet; leave the header out for the native stream")
     house.runner.check_open()
-    claim = await claimed(ctx, request, lambda started: None)
+    claim = await claimed(ctx, request, lambda started: Note(started.run.chat_id))
     live = house.runner.begin(await _start(claim, body))
     headers = {"location": f"{request.url.path}/{live.started.run.chat_id}"}
     if body.stream:

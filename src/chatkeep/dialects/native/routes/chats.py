@@ -13,7 +13,7 @@ from chatkeep.domain.errors import InvalidField
 from chatkeep.domain.ids import ChatId, FolderId, ModelId, PrincipalId, is_id
 from chatkeep.domain.model import Model
 from chatkeep.services import chats, models
-from chatkeep.services.context import Context
+from chatkeep.services.context import Context, Note
 from chatkeep.web import etags
 from chatkeep.web.answers import JsonAnswer, write
 from chatkeep.web.dialect import Hot, TheHouse, make_router
@@ -40,7 +40,7 @@ DEFAULT_EXPAND = frozenset({"messages"})
 async def create(body: wire.ChatIn, ctx: Caller, request: Request, idempotency_key: Key = None) -> Response:
     """Make a chat, with messages if you have some already, in one transaction."""
     said = translate.new_messages(body.messages, ctx.principal.id)
-    claim = await claimed(ctx, request, lambda thread: (CREATED, _created(thread)))
+    claim = await claimed(ctx, request, lambda thread: Note(thread.chat.id, (CREATED, _created(thread))))
     thread = await chats.create(claim, translate.new_chat(body), said)
     headers = {"etag": etags.write(thread.chat.access), "location": f"{request.url.path}/{thread.chat.id}"}
     return Response(_created(thread), status_code=CREATED, media_type="application/json", headers=headers)
@@ -112,7 +112,7 @@ async def delete(chat_id: ChatPath, ctx: Caller, if_match: IfMatch = None) -> Re
 )
 async def restore(chat_id: ChatPath, ctx: Caller, request: Request, idempotency_key: Key = None) -> Response:
     """Undo a delete."""
-    claim = await claimed(ctx, request, lambda chat: (200, write(translate.chat(chat))))
+    claim = await claimed(ctx, request, lambda chat: Note(chat.id, (200, write(translate.chat(chat)))))
     restored = await chats.restore(claim, ChatId(chat_id))
     return JsonAnswer(translate.chat(restored), headers={"etag": etags.write(restored.access)})
 

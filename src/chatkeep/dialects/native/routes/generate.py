@@ -16,7 +16,7 @@ from chatkeep.domain.text import check_text
 from chatkeep.models.port import TextDelta
 from chatkeep.runtime.runner import LiveRun
 from chatkeep.services import runs
-from chatkeep.services.context import Answer, Context
+from chatkeep.services.context import Answer, Context, Note
 from chatkeep.services.runs import Outcome, Wish
 from chatkeep.web import sse
 from chatkeep.web.answers import JsonAnswer
@@ -50,7 +50,7 @@ async def generate(
         max_tokens=body.max_tokens,
         temperature=body.temperature,
     )
-    claim = await claimed(ctx, request, lambda started: None)
+    claim = await claimed(ctx, request, lambda started: Note(started.run.chat_id))
     settle = _settle_events if body.stream else _settle
     live = house.runner.begin(await runs.start(claim, ChatId(chat_id), said, wish, settle=settle))
     if body.stream:
