@@ -25,6 +25,8 @@ CHECKPOINT_INTERVAL_S = 1.0
 CHECKPOINT_WAL_BYTES = 8 * 1024 * 1024
 CHECKPOINT_PATIENCE_MS = 100
 """How long a checkpoint may make the writer wait, for readers that are still in the log."""
+EMPTYING_ROUNDS = 30
+"""After how many intervals a log that was written to is emptied: it still holds what was deleted since."""
 
 
 @dataclass(slots=True)
@@ -153,7 +155,10 @@ def _answer(jobs: list[_Job]) -> None:
 
 
 class Checkpointer:
-    """Folds the write-ahead log into the file in the background, so that no writer waits for it."""
+    """Folds the write-ahead log into the file in the background, so that no writer waits for it.
+
+    A log that grew large begins anew. Every few rounds it is cut to nothing: no text shall outlive its deletion there.
+    """
 
     def __init__(self, connection: apsw.Connection, path: Path) -> None:
         self._connection = connection
@@ -174,16 +179,23 @@ class Checkpointer:
         self._connection.close()
 
     def _work(self) -> None:
+        rounds = 0
         while not self._stop.wait(CHECKPOINT_INTERVAL_S):
-            if self._wal.exists() and self._wal.stat().st_size >= CHECKPOINT_WAL_BYTES:
-                self._fold()
+            rounds += 1
+            size = self._wal.stat().st_size if self._wal.exists() else 0
+            if rounds >= EMPTYING_ROUNDS and (not size or self._fold("TRUNCATE")):
+                rounds = 0
+            elif size >= CHECKPOINT_WAL_BYTES:
+                self._fold("RESTART")  # else the log of a writer that never rests would grow for ever
 
-    def _fold(self) -> None:
+    def _fold(self, mode: str) -> bool:
         self._checkpoint("PASSIVE")  # nearly all of it, while writing goes on
-        self._checkpoint("RESTART")  # else the log of a writer that never rests would grow for ever
+        return self._checkpoint(mode)
 
-    def _checkpoint(self, mode: str) -> None:
+    def _checkpoint(self, mode: str) -> bool:
+        """Whether it went to its end. Nothing is lost when it did not: the next round tries again."""
         try:
-            self._connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchall()
+            is_busy, _, _ = self._connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchall()[0]
         except (apsw.BusyError, apsw.FullError, apsw.IOError):
-            return  # Nothing is lost: the log keeps what the file does not have yet, and the next round tries again.
+            return False
+        return not is_busy

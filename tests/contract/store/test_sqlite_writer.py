@@ -240,7 +240,7 @@ async def test_a_log_that_is_written_while_it_is_folded_still_begins_anew(
     before = wal.salts(sqlite_place.wal)
     writing = asyncio.create_task(store.write(ACME, late))
     await asyncio.to_thread(gate.is_entered.wait, 10)
-    folding = asyncio.create_task(asyncio.to_thread(store._checkpointer._fold))
+    folding = asyncio.create_task(asyncio.to_thread(store._checkpointer._fold, "RESTART"))
     await asyncio.sleep(0.05)  # what can be folded beside the writer is folded by now
     gate.may_go.set()
     await asyncio.gather(writing, folding)
