@@ -24,12 +24,16 @@ DEFAULT_CONTEXT_WINDOW = 8_192
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Who answers for a model: the provider, the model's name there, and the prompt that belongs to the model."""
+    """Who answers for a model: the provider, the model's name there, and the prompt that belongs to the model.
+
+    `context_window` and `max_tokens` (of one answer; None: as many as the provider likes) in tokens.
+    """
 
     provider: Provider
     model_name: str
     system_prompt: str | None
     context_window: int
+    max_tokens: int | None
 
 
 async def list_models(ctx: Context, *, cursor: str | None, limit: int) -> Page[Model]:
@@ -144,7 +148,13 @@ async def route(tx: Transaction, system: System, model_id: ModelId | None) -> tu
         raise InvalidField("model_id", "this model has no provider that can answer now")
     source, provider = answering
     name = source.card.model_name or source.id
-    return found, Route(provider, name, found.card.system_prompt, found.card.context_window)
+    max_tokens = least(found.card.max_tokens_per_request, source.card.max_tokens_per_request)
+    return found, Route(provider, name, found.card.system_prompt, found.card.context_window, max_tokens)
+
+
+def least(*bounds: int | None) -> int | None:
+    """The least of the bounds that there are."""
+    return min((bound for bound in bounds if bound is not None), default=None)
 
 
 async def default(tx: Transaction, system: System) -> Model | None:

@@ -148,7 +148,7 @@ async def prompt(started: StartedRun) -> Prompt:
     heads = [started.route.system_prompt, thread.chat.system_prompt, *texts]
     path = path_to(thread.messages, run.question_id)
     turns = fit([text for text in heads if text], path, _tokens_for_input(started))
-    return Prompt(started.route.model_name, turns, started.wish.max_tokens, started.wish.temperature)
+    return Prompt(started.route.model_name, turns, _tokens_for_answer(started), started.wish.temperature)
 
 
 def fit(heads: list[str], path: list[Message], tokens_max: int) -> tuple[Turn, ...]:
@@ -275,5 +275,9 @@ def _cut(text: str, bytes_max: int) -> str:
 
 def _tokens_for_input(started: StartedRun) -> int:
     window = started.route.context_window
-    reserved = min(started.wish.max_tokens or window // 4, window // 2)
+    reserved = min(_tokens_for_answer(started) or window // 4, window // 2)
     return max(window - reserved, 64)
+
+
+def _tokens_for_answer(started: StartedRun) -> int | None:
+    return models.least(started.wish.max_tokens, started.route.max_tokens)
