@@ -262,7 +262,7 @@ async def test_the_model_of_a_chat_moves_and_falls_back_to_one_that_can_answer(o
     kept = ("display_name", "context_window", "provider", "model_name")
     await office.native("PUT", f"/models/{first['id']}", **{name: first[name] for name in kept})
     dead = await office.native(
-        "POST", "/models", display_name="dead", context_window=4096, is_recommended=True, provider="nowhere"
+        "POST", "/models", display_name="dead", context_window=4096, is_recommended=True
     )
     chat = await office.chat("Hi", model_id=dead["id"])
     assert chat["model_id"] == dead["id"]

@@ -24,6 +24,7 @@ DIALECTS = pytest.mark.parametrize("dialect", [speaker.name for speaker in SPEAK
 BEYOND_A_SCHEMA = {
     "must not contain NUL": "text is free but for one character",
     "no such (model|folder|agent|person|message)": "ids of other objects",
+    "no such provider here": "what the operator configured",
     "this model has no provider": "and what these objects are",
     "must name a model that has no parent": "and of what kind",
     "The cursor is not one of this list": "a cursor comes from the page before",
