@@ -200,6 +200,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"model_id": UNKNOWN_ID}, "model_id"),
     ({"model_id": "no id"}, "model_id"),
     ({"origin": "connector"}, "origin"),
+    ({"origin": "m2m"}, "origin"),
     ({"source": "s" * 201}, "source"),
     ({"ttl_s": 0}, "ttl_s"),
     ({"ttl_s": -1}, "ttl_s"),
@@ -238,10 +239,13 @@ async def test_an_id_is_taken_for_good_while_the_chat_can_come_back(office: Offi
     assert (await office.native("POST", "/chats", elsewhere, id="mine"))["id"] == "mine"
 
 
-async def test_only_a_service_may_call_itself_a_connector(office: Office) -> None:
+@pytest.mark.parametrize("origin", ["m2m", "connector"])
+async def test_only_a_service_may_say_that_a_machine_asked(office: Office, origin: str) -> None:
     service = await office.service()
-    assert (await office.native("POST", "/chats", service, origin="connector"))["origin"] == "connector"
-    assert (await office.native("POST", "/chats", origin="m2m"))["origin"] == "m2m"
+    assert (await office.native("POST", "/chats", service, origin=origin))["origin"] == origin
+    problem = await office.refusal(422, "POST", "/chats", body={"origin": origin})
+    assert problem["detail"] == f"origin: only a service may create chats as '{origin}'"
+    assert (await office.native("POST", "/chats", origin="api"))["origin"] == "api"
 
 
 async def test_expand_chooses_what_is_included(office: Office) -> None:

@@ -30,7 +30,7 @@ BEYOND_A_SCHEMA = {
     "The cursor is not one of this list": "a cursor comes from the page before",
     "at most [0-9]+ bytes": "bytes are not characters",
     "a tool message names the call it answers": "one field depends on another",
-    "only a service may create chats as a connector": "it depends on the caller",
+    "only a service may create chats as": "it depends on the caller",
     "was used before with a different request": "it depends on an earlier request",
     "has changed since the version named in If-Match": "it depends on the chat",
     "toolCallId is required when role is tool": "one field depends on another",
