@@ -72,6 +72,7 @@ async def test_every_post_answers_twice_the_same_and_acts_once(office: Office, p
     again = await keyed(office, at, "k", body)
     assert (again.status_code, again.content) == (first.status_code, first.content)
     assert again.headers["content-type"] == first.headers["content-type"]
+    assert told(again) == told(first)
     assert again.headers["idempotency-replayed"] == "true"
     assert "idempotency-replayed" not in first.headers
     assert await _state(office) == state
@@ -79,6 +80,20 @@ async def test_every_post_answers_twice_the_same_and_acts_once(office: Office, p
     assert (mismatch.status_code, mismatch.json()["code"]) == (422, "idempotency_mismatch")
     assert mismatch.headers["content-type"] == "application/problem+json"
     assert await _state(office) == state
+
+
+def told(answer: httpx.Response) -> dict[str, str]:
+    """What the headers tell of the object."""
+    return {name: answer.headers[name] for name in ("etag", "location") if name in answer.headers}
+
+
+async def test_a_made_chats_headers_come_again(office: Office) -> None:
+    for _ in range(2):
+        made = await keyed(office, "/chats", "k", {"id": "mine"})
+        assert set(told(made)) == {"etag", "location"}
+        assert made.headers["location"] == f"{NATIVE}/chats/mine"
+        same = {"if-none-match": made.headers["etag"]}
+        assert (await office.ask("GET", "/chats/mine", headers=same)).status_code == 304
 
 
 def _another(body: dict[str, Any]) -> dict[str, Any]:
@@ -156,6 +171,9 @@ async def test_so_it_is_in_every_dialect(
     answer = await office.client.request(method, url, headers=headers, json=body)
     assert answer.is_success, answer.text
     await idle(office)
+    again = await office.client.request(method, url, headers=headers, json=body)
+    assert again.headers["idempotency-replayed"] == "true"
+    assert told(again) == told(answer)
     assert len(remembered(office)) == 1
     for each in (await office.native("GET", "/chats?owner=any"))["items"]:
         await office.client.delete(f"/openwebui/api/v1/chats/{each['id']}", headers=office.owner.bearer)

@@ -6,7 +6,7 @@ A `Claim` makes a write happen once for an Idempotency-Key: the request, its eff
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from chatkeep.domain.errors import IdempotencyInFlight, IdempotencyMismatch, ProviderFailed
@@ -52,10 +52,11 @@ class System:
 class Replay(Exception):
     """The request was answered before; this is that answer."""
 
-    def __init__(self, status: int, body: bytes) -> None:
+    def __init__(self, status: int, body: bytes, headers: Mapping[str, str]) -> None:
         super().__init__(status)
         self.status = status
         self.body = body
+        self.headers = headers
 
 
 Answer = tuple[int, bytes]
@@ -63,13 +64,14 @@ Answer = tuple[int, bytes]
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """What is remembered of a request: its answer, or None when that comes later (`settle`).
+    """What is remembered of a request: its answer, or None when that comes later (`settle`), and the answer's headers.
 
     It is forgotten with the chat it is about when that is deleted for good, as the answer holds the chat's texts.
     """
 
     chat_id: ChatId | None
     answer: Answer | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +93,13 @@ class Claim:
             raise IdempotencyInFlight()
         if seen.status == 0:
             raise ProviderFailed(INTERRUPTED)
-        raise Replay(seen.status, seen.body or b"")
+        raise Replay(seen.status, seen.body or b"", seen.headers)
 
     async def remember(self, tx: Transaction, result: object, *, now_us: int) -> None:
         """Write the request down with its answer, in the transaction of its effect."""
         note = self.render(result)
         status, body = note.answer or (None, None)
-        remembered = idempotency.Remembered(self.fingerprint, status, body)
+        remembered = idempotency.Remembered(self.fingerprint, status, body, note.headers)
         await idempotency.put(tx, self.name, remembered, chat_id=note.chat_id, now=now_us)
 
     async def settle(self, tx: Transaction, answer: Answer) -> None:

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from chatkeep.domain.ids import ChatId, PrincipalId
 from chatkeep.store.driver import Transaction
+from chatkeep.store.rows import read_json, write_json
 
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
-    """A request seen before. `status` None: not answered yet; 0: its answer was lost to a restart."""
+    """A request seen before. `status` None: not answered yet; 0: its answer was lost to a restart.
+
+    `headers` are those of the answer that tell of its object, known from the beginning.
+    """
 
     fingerprint: bytes
     status: int | None
     body: bytes | None
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +41,10 @@ async def get(tx: Transaction, name: RequestKey, *, not_before: int) -> Remember
         key=name.key,
         not_before=not_before,
     )
-    return None if row is None else Remembered(*row)
+    if row is None:
+        return None
+    fingerprint, status, body, headers = row
+    return Remembered(fingerprint, status, body, read_json(headers))
 
 
 async def put(
@@ -51,6 +60,7 @@ async def put(
         fingerprint=remembered.fingerprint,
         status=remembered.status,
         body=remembered.body,
+        headers=write_json(dict(remembered.headers)),
         created_at=now,
     )
 

@@ -204,6 +204,5 @@ def write_replay(replay: Replay, manner: Manner) -> Response:
     kind = manner.error_media_type if replay.status >= FIRST_ERROR else "application/json"
     if replay.body.startswith((b"data:", b"event:", b"id:")):
         kind = "text/event-stream"
-    return Response(
-        replay.body, status_code=replay.status, media_type=kind, headers={"idempotency-replayed": "true"}
-    )
+    headers = {**replay.headers, "idempotency-replayed": "true"}
+    return Response(replay.body, status_code=replay.status, media_type=kind, headers=headers)

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from fastapi import Header
 from starlette.requests import Request
+from starlette.responses import Response
 
 from chatkeep.domain.errors import InvalidField
 from chatkeep.services.context import Claim, Context, Note
@@ -26,6 +27,13 @@ Key = Annotated[
     ),
 ]
 """The header as a route declares it, so that it is in the OpenAPI document; `claimed` reads it from the request."""
+
+
+def answer_of(note: Note) -> Response:
+    """The JSON answer that is remembered, as it is given the first time."""
+    assert note.answer is not None
+    status, body = note.answer
+    return Response(body, status_code=status, media_type="application/json", headers=dict(note.headers))
 
 
 async def claimed(ctx: Context, request: Request, render: Callable[[Any], Note]) -> Context:

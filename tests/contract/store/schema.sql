@@ -125,6 +125,7 @@ CREATE TABLE idempotency (
     fingerprint     BLOB NOT NULL,
     status          INTEGER,
     body            BLOB,
+    headers         TEXT NOT NULL DEFAULT '{}',
     created_at      INTEGER NOT NULL,
     PRIMARY KEY (organisation_id, principal_id, route, key),
     FOREIGN KEY (organisation_id, chat_id) REFERENCES chats (organisation_id, id) ON DELETE CASCADE

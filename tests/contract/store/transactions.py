@@ -86,7 +86,7 @@ class TransactionContract:
             return await tx.one("idempotency_get", principal_id="p", route="r", key="k", not_before=0)
 
         await ready.write(ACME, put)
-        assert await ready.read(ACME, get) == (b"print", status, body)
+        assert await ready.read(ACME, get) == (b"print", status, body, "{}")
 
     async def test_text_comes_back_code_point_by_code_point(self, ready: Store) -> None:
         said = "a\u0301 \U0001f468\u200d\U0001f469 \u202e \ufeff \uffff \u2028 'quoted' \"\\ \t\r\n"
@@ -286,5 +286,6 @@ def _remembered(fingerprint: bytes, status: int | None, *, body: bytes | None = 
         "fingerprint": fingerprint,
         "status": status,
         "body": body,
+        "headers": "{}",
         "created_at": 1,
     }

@@ -21,7 +21,7 @@ from chatkeep.web import etags
 from chatkeep.web.answers import JsonAnswer, write
 from chatkeep.web.dialect import Hot, house_of, make_router
 from chatkeep.web.house import House
-from chatkeep.web.idempotency import Key, claimed
+from chatkeep.web.idempotency import Key, answer_of, claimed
 from chatkeep.web.rendered import JSON, View, answer_chat
 
 router = make_router()
@@ -111,14 +111,15 @@ async def update(
     """Change the fields you send; the others stay."""
     first = await models.first(ctx)
 
-    def render(thread: ChatThread) -> bytes:
-        return write(translate.chat(thread, model=None, first=first))
+    def note(thread: ChatThread) -> Note:
+        out = write(translate.chat(thread, model=None, first=first))
+        return Note(thread.chat.id, (OK, out), _etag(thread.chat))
 
-    claim = await claimed(ctx, request, lambda thread: Note(thread.chat.id, (OK, render(thread))))
+    claim = await claimed(ctx, request, note)
     thread = await chats.update_thread(
         claim, ChatId(chat_id), translate.changes(body), if_version=etags.versions_in(if_match)
     )
-    return Response(render(thread), media_type=JSON, headers=_etag(thread.chat))
+    return answer_of(note(thread))
 
 
 @router.delete(CHAT, status_code=DELETED, summary="Delete a chat", response_class=Response)

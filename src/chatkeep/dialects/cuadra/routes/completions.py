@@ -45,9 +45,13 @@ async def complete(
     if stream_format is not None:
         raise InvalidField("X-Stream-Format", "is not served yet; leave the header out for the native stream")
     house.runner.check_open()
-    claim = await claimed(ctx, request, lambda started: Note(started.run.chat_id))
+
+    def location(started: StartedRun) -> dict[str, str]:
+        return {"location": f"{request.url.path}/{started.run.chat_id}"}
+
+    claim = await claimed(ctx, request, lambda started: Note(started.run.chat_id, headers=location(started)))
     live = house.runner.begin(await _start(claim, body))
-    headers = {"location": f"{request.url.path}/{live.started.run.chat_id}"}
+    headers = location(live.started)
     if body.stream:
         return sse.stream(stream.events(live), heartbeat_s=ctx.system.limits.sse_heartbeat_s, headers=headers)
     response = _respond(await live.outcome())
