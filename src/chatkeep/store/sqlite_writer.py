@@ -1,7 +1,7 @@
 """The one writer of a SQLite file: a thread that commits many bodies at once, and the checkpoints behind it.
 
 Group commit: while one commit is being synced, the next bodies queue up and share the next one. Each body has a
-savepoint, so that one that fails undoes nothing but itself.
+savepoint, so that one that fails undoes nothing but itself. Where the disk has no room for all, each is tried alone.
 """
 
 from __future__ import annotations
@@ -125,7 +125,12 @@ class Writer:
                 self.connection.execute("ROLLBACK")
             except apsw.Error as again:
                 self._lost = StoreLost(str(again))
-        _fail(batch, error)
+        if isinstance(error, StoreFull) and len(batch) > 1 and self._lost is None:
+            for job in batch:  # most ask for less room than the one that was refused
+                job.result = job.error = None
+                self._commit([job])
+        else:
+            _fail(batch, error)
 
 
 def _fail(batch: list[_Job], error: ChatkeepError) -> None:

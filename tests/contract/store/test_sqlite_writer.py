@@ -17,6 +17,7 @@ from chatkeep.store.driver import Transaction
 from chatkeep.store.sqlite import SqliteStore
 from tests.contract.store.brittle import brittle_disk
 from tests.contract.store.conftest import SqlitePlace
+from tests.contract.store.gate import Gate, behind
 from tests.contract.store.place import ACME, add_agent, agents, count_agents, found
 from tests.contract.store.transactions import adding
 from tests.crash import wal
@@ -24,31 +25,11 @@ from tests.crash import wal
 ROOT = Path(__file__).resolve().parents[3]
 
 
-class Gate:
-    """A body that keeps the writer busy until it is let go."""
-
-    def __init__(self) -> None:
-        self.is_entered = threading.Event()
-        self.may_go = threading.Event()
-
-    async def body(self, tx: Transaction) -> None:
-        await count_agents(tx)
-        self.is_entered.set()
-        assert self.may_go.wait(10)
-
-
 @pytest.fixture
 async def store(sqlite_place: SqlitePlace) -> SqliteStore:
     opened = sqlite_place.open()
     await found(opened, ACME)
     return opened
-
-
-async def behind(store: SqliteStore, gate: Gate) -> asyncio.Task[None]:
-    """The gate's write, once the writer is in it."""
-    task = asyncio.create_task(store.write(ACME, gate.body))
-    await asyncio.to_thread(gate.is_entered.wait, 10)
-    return task
 
 
 async def test_what_waits_for_a_commit_shares_the_next_one(
