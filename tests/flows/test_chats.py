@@ -230,6 +230,33 @@ async def test_what_breaks_a_rule_is_refused_and_nothing_is_made(
     assert (await office.native("GET", "/chats?owner=any"))["total_count"] == 0
 
 
+@pytest.mark.parametrize("content_type", [None, "application/json", "application/x-www-form-urlencoded"])
+async def test_where_all_fields_may_be_left_out_the_body_may_be_too(
+    office: Office, content_type: str | None
+) -> None:
+    """`curl -X POST` sends no content type, `curl -d ''` that of a form."""
+    headers = {**office.owner.bearer, **({"content-type": content_type} if content_type else {})}
+    made = await office.client.post(f"{NATIVE}/chats", headers=headers)
+    assert (made.status_code, made.json()["visibility"]) == (201, "private")
+    chat = await office.chat("Hi")
+    asked = await office.client.post(f"{NATIVE}/chats/{chat['id']}/generate", headers=headers)
+    assert asked.json()["message"]["content"] == "You said: Hi"
+
+
+async def test_an_absent_body_and_an_empty_object_are_the_same_request(office: Office) -> None:
+    headers = {**office.owner.bearer, "idempotency-key": "k"}
+    made = await office.client.post(f"{NATIVE}/chats", headers=headers)
+    again = await office.client.post(f"{NATIVE}/chats", headers=headers, json={})
+    assert (made.status_code, again.content) == (201, made.content)
+
+
+async def test_null_is_no_body_and_a_body_that_is_needed_is_asked_for(office: Office) -> None:
+    for path in ("/chats", "/folders", "/models"):
+        assert (await office.refusal(422, "POST", path, body=b"null"))["code"] == "invalid_field"
+    assert (await office.refusal(422, "POST", "/folders"))["field"] in ("name", "body")
+    assert (await office.native("GET", "/chats"))["items"] == []
+
+
 async def test_an_id_is_taken_for_good_while_the_chat_can_come_back(office: Office) -> None:
     await office.native("POST", "/chats", id="mine")
     assert (await office.refusal(409, "POST", "/chats", body={"id": "mine"}))["code"] == "already_exists"

@@ -37,7 +37,9 @@ DEFAULT_EXPAND = frozenset({"messages"})
 @router.post(
     "/chats", status_code=CREATED, summary="Create a chat", responses={CREATED: {"model": wire.ChatFull}}
 )
-async def create(body: wire.ChatIn, ctx: Caller, request: Request, idempotency_key: Key = None) -> Response:
+async def create(
+    ctx: Caller, request: Request, body: wire.ChatIn = wire.ChatIn(), idempotency_key: Key = None
+) -> Response:
     """Make a chat, with messages if you have some already, in one transaction."""
     said = translate.new_messages(body.messages, ctx.principal.id)
 

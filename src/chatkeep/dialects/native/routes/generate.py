@@ -34,10 +34,10 @@ OK = 200
 )
 async def generate(
     chat_id: ChatPath,
-    body: wire.GenerateIn,
     ctx: Caller,
     house: TheHouse,
     request: Request,
+    body: wire.GenerateIn = wire.GenerateIn(),
     idempotency_key: Key = None,
 ) -> Response:
     """Append `message` if given, then answer. The question is on disk before the model is called, and the run goes on
