@@ -73,8 +73,11 @@ class Edge:
         path: str = scope["path"]
         own = self._own.get(path)
         if own is not None:
-            allowed = scope["method"] in ("GET", "HEAD")
-            response = own() if allowed else _plain(405, "Method Not Allowed", {"allow": "GET, HEAD"})
+            response = (
+                own()
+                if scope["method"] == "GET"
+                else _plain(405, "Method Not Allowed", {"allow": "GET, HEAD"})
+            )
             await response(scope, receive, send)
             return
         door = choose(path, scope["headers"])
@@ -162,8 +165,13 @@ class _Exchange:
 
     async def run(self, receive: Receive) -> None:
         started = time.perf_counter()
+        scope, send = self._scope, self.send
+        if (
+            scope["method"] == "HEAD"
+        ):  # whoever answers is asked for the whole, so that the headers are those of GET
+            scope, send = {**scope, "method": "GET"}, self.send_without_body
         try:
-            await self._edge.answer(self._scope, receive, self.send)
+            await self._edge.answer(scope, receive, send)
         except (
             Exception
         ):  # the last resort: whatever it was, the client gets a sentence and the log the traceback
@@ -180,6 +188,9 @@ class _Exchange:
             headers.append((b"x-request-id", self._request_id.encode()))
             headers.extend(SECURITY_HEADERS)
         await self._send(message)
+
+    async def send_without_body(self, message: Message) -> None:
+        await self.send({**message, "body": b""} if message["type"] == "http.response.body" else message)
 
 
 def _json(status: int, content: object) -> Response:

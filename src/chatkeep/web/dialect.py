@@ -195,6 +195,8 @@ def answer_http_error(
         ours = [each for each in routes if isinstance(each, APIRoute)]
         first = next((each.path for each in ours if each.path_regex.match(path)), None)
         methods = {method for each in ours if each.path == first for method in each.methods or ()}
+        if "GET" in methods:
+            methods.add("HEAD")  # the edge answers it
         response.headers["allow"] = ", ".join(sorted(methods)) or response.headers["allow"]
     return response
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 from collections.abc import Iterator
 from typing import Any, ClassVar
 from urllib.parse import quote
@@ -170,6 +171,24 @@ class DialectContract:
                 assert methods <= allowed, (
                     f"{method} {path}: Allow is {sorted(allowed)}, not {sorted(methods)}"
                 )
+
+    async def test_head_is_get_without_the_body(self, world: World) -> None:
+        chat_id, _ = await self.speaker.make(world, world.owner)
+        paths = [each.path for each in operations(world, self.speaker.name) if each.method == "GET"]
+        assert paths
+        for template in [*paths, "/no/such/route"]:
+            for known in (chat_id, UNKNOWN):
+                path = re.sub(r"{\w+}", UNKNOWN, template.replace("{chat_id}", known))
+                get = await self.ask(world, "GET", path, world.owner)
+                head = await self.ask(world, "HEAD", path, world.owner)
+                assert (head.status_code, head.content) == (get.status_code, b""), path
+                assert dict(head.headers) == dict(get.headers), path
+        unchanged = {"if-none-match": (await self.get(world, chat_id)).headers["etag"]}
+        url = self.speaker.prefix + self.speaker.chat(chat_id)
+        headers = {**self.speaker.credential(world.owner.key), **unchanged}
+        assert (await world.client.head(url, headers=headers)).status_code == 304
+        assert (await world.client.head(url)).status_code == 401
+        assert (await world.client.head(self.speaker.prefix + self.speaker.chats)).status_code in (401, 405)
 
     # --- who asks -----------------------------------------------------------------------------------------------
 
