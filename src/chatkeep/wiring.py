@@ -137,7 +137,10 @@ def make_server(
 ) -> Server:
     """The whole server over an open system; `requests_log` takes one JSON line for each request."""
     house = House(
-        system, Runner(wall_s=system.limits.run_wall_s), RenderedCache(settings.rendered_cache_bytes)
+        system,
+        Runner(wall_s=system.limits.run_wall_s),
+        RenderedCache(settings.rendered_cache_bytes),
+        settings.trusted_proxies,
     )
     dialects = {name: build(house) for name, build in BUILDERS.items()}
     drain = Drain(settings.drain_s)

@@ -38,6 +38,7 @@ def test_bounds_are_told() -> None:
     page = PAGE.read_text(encoding="utf-8")
     for line in (
         "| `CHATKEEP_PORT` | `8000` | 0 to 65535 |",
+        "| `CHATKEEP_TRUSTED_PROXIES` |  |  |",
         "| `CHATKEEP_LOG_FORMAT` | `json` | json or console |",
         "| `CHATKEEP_SIGN_UP_OPEN` | `false` | true or false |",
         "| `CHATKEEP_ISSUER` | `chatkeep` | 1 to 200 characters |",
@@ -73,6 +74,11 @@ def test_secrets_are_dots() -> None:
     assert told["CHATKEEP_PROVIDERS__NEAR__SILENCE_S"] == ("60", "default")
 
 
+def test_a_list_is_told_as_it_is_written() -> None:
+    told = rows(invoke("config", trusted_proxies="10.0.0.0/8,::1 , 192.0.2.7"))
+    assert told["CHATKEEP_TRUSTED_PROXIES"] == ("10.0.0.0/8, ::1/128, 192.0.2.7/32", "environment")
+
+
 def test_a_name_that_is_no_setting_is_pointed_out() -> None:
     done = invoke("config", sesion_s="60", port="1")
     assert done.code == 0
@@ -83,6 +89,7 @@ def test_a_name_that_is_no_setting_is_pointed_out() -> None:
     ("options", "settings", "line"),
     [
         ([], {"port": "99999"}, "CHATKEEP_PORT: Input should be less than or equal to 65535"),
+        ([], {"trusted_proxies": "::1, nobody"}, "CHATKEEP_TRUSTED_PROXIES: value is not a valid IPv4"),
         (["--port", "99999"], {}, "--port: Input should be less than or equal to 65535"),
         (
             [],

@@ -6,13 +6,15 @@ from dataclasses import dataclass
 
 from chatkeep.runtime.runner import Runner
 from chatkeep.services.context import System
+from chatkeep.web.client_address import Networks
 from chatkeep.web.rendered import RenderedCache
 
 
 @dataclass(frozen=True, slots=True)
 class House:
-    """The system, the runner of answers, and the cache of rendered chats."""
+    """The system, the runner of answers, the cache of rendered chats, and the proxies that are believed."""
 
     system: System
     runner: Runner
     rendered: RenderedCache
+    trusted_proxies: Networks = ()
