@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from chatkeep.domain.chat import ChatStatus
-from chatkeep.domain.ids import ChatId, ModelId, RunId
+from chatkeep.domain.ids import ChatId, ModelId
 from chatkeep.domain.run import Run, RunState
 from chatkeep.store.driver import Transaction
 
@@ -28,12 +28,6 @@ async def end(tx: Transaction, run: Run, state: RunState, error: str | None, *, 
         return False
     await _status(tx, run.chat_id, None if error is None else "error", error, now=now, model_id=None)
     return True
-
-
-async def get(tx: Transaction, run_id: RunId) -> Run | None:
-    """One run."""
-    row = await tx.one("run_get", id=run_id)
-    return None if row is None else Run(*row)
 
 
 async def running_count(tx: Transaction) -> int:

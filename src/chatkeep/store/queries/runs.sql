@@ -6,10 +6,6 @@ VALUES (:organisation_id, :id, :chat_id, :question_id, :answer_id, :model_id, 'r
 UPDATE runs SET state = :state, ended_at = :ended_at, error = :error
 WHERE organisation_id = :organisation_id AND id = :id AND state = 'running';
 
--- name: run_get^
-SELECT organisation_id, id, chat_id, question_id, answer_id, model_id, state, started_at, ended_at, error
-FROM runs WHERE organisation_id = :organisation_id AND id = :id;
-
 -- name: runs_running_count^
 SELECT count(*) FROM runs WHERE organisation_id = :organisation_id AND state = 'running';
 
