@@ -81,6 +81,11 @@ class Settings(BaseSettings):
         30, ge=0.05, le=3600, description="How long a client may stop reading, seconds."
     )
     rendered_cache_bytes: int = Field(32 * 1024 * 1024, ge=0, description="Memory for rendered chats, bytes.")
+    metrics_token: SecretStr | None = Field(
+        None,
+        min_length=16,
+        description="Bearer token that `/metrics` asks for; without it they are open to everybody.",
+    )
     local_model: bool = Field(True, description="Offer the offline model when it is installed.")
     local_model_threads: int | None = Field(
         None, ge=1, le=256, description="Its threads; all cores but one if unset."

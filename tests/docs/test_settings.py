@@ -44,6 +44,7 @@ def test_bounds_are_told() -> None:
         "| `CHATKEEP_ISSUER` | `chatkeep` | 1 to 200 characters |",
         "| `CHATKEEP_RENDERED_CACHE_BYTES` | `33554432` | at least 0 |",
         "| `CHATKEEP_SWEEP_INTERVAL_S` | `10` | 0.05 to 3600 |",
+        "| `CHATKEEP_METRICS_TOKEN` |  | at least 16 characters |",
         "| `CHATKEEP_LOCAL_MODEL_THREADS` |  | 1 to 256 |",
         "| `CHATKEEP_PROVIDERS__NAME__BASE_URL` | required |",
     ):
@@ -63,12 +64,14 @@ def test_secrets_are_dots() -> None:
     done = invoke(
         "config",
         key="ck_hush",
+        metrics_token="hush, hush, and hush",
         providers__near__base_url="http://me:hush@127.0.0.1:9/v1",
         providers__near__api_key="sk-hush",
     )
     told = rows(done)
     assert "hush" not in done.out + done.err
     assert told["CHATKEEP_KEY"] == ("••••••••", "environment")
+    assert told["CHATKEEP_METRICS_TOKEN"] == ("••••••••", "environment")
     assert told["CHATKEEP_PROVIDERS__NEAR__API_KEY"] == ("••••••••", "environment")
     assert told["CHATKEEP_PROVIDERS__NEAR__BASE_URL"] == ("http://••••••••@127.0.0.1:9/v1", "environment")
     assert told["CHATKEEP_PROVIDERS__NEAR__SILENCE_S"] == ("60", "default")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
+from hmac import compare_digest
 
 import orjson
 import structlog
@@ -45,6 +46,7 @@ class Edge:
         drain: Drain,
         lifespan: Callable[[], AbstractAsyncContextManager[None]],
         requests_log: Callable[[bytes], object] | None = None,
+        metrics_token: str | None = None,
     ) -> None:
         self._house = house
         self._dialects = dialects
@@ -52,7 +54,8 @@ class Edge:
         self._lifespan = lifespan
         self._requests_log = requests_log
         self.metrics = Metrics(lambda: house.runner.running_count)
-        self._own: dict[str, Callable[[], Response]] = {
+        self._metrics_token = metrics_token
+        self._own: dict[str, Callable[[Scope], Response]] = {
             "/": self._index,
             "/health": self._health,
             "/ready": self._ready,
@@ -73,11 +76,8 @@ class Edge:
         path: str = scope["path"]
         own = self._own.get(path)
         if own is not None:
-            response = (
-                own()
-                if scope["method"] == "GET"
-                else _plain(405, "Method Not Allowed", {"allow": "GET, HEAD"})
-            )
+            is_read = scope["method"] == "GET"
+            response = own(scope) if is_read else _plain(405, "Method Not Allowed", {"allow": "GET, HEAD"})
             await response(scope, receive, send)
             return
         door = choose(path, scope["headers"])
@@ -133,20 +133,22 @@ class Edge:
             await receive()
         await send({"type": "lifespan.shutdown.complete"})
 
-    def _index(self) -> Response:
+    def _index(self, _: Scope) -> Response:
         doors = {name: {"prefix": prefix, "docs": f"{prefix}/docs"} for prefix, name in PREFIXES}
         return _json(200, {"name": "chatkeep", "doors": doors, "health": "/health"})
 
-    def _health(self) -> Response:
+    def _health(self, _: Scope) -> Response:
         return _json(200, {"status": True})
 
-    def _ready(self) -> Response:
+    def _ready(self, _: Scope) -> Response:
         is_store_well = self._house.system.store.is_healthy()
         is_ready = is_store_well and not self._drain.is_draining
         state = {"ready": is_ready, "store": is_store_well, "draining": self._drain.is_draining}
         return _json(200 if is_ready else 503, state)
 
-    def _metrics(self) -> Response:
+    def _metrics(self, scope: Scope) -> Response:
+        if self._metrics_token is not None and not _bears(scope, self._metrics_token):
+            return _plain(401, "This needs the metrics token.", {"www-authenticate": "Bearer"})
         return Response(self.metrics.text(), headers={"content-type": CONTENT_TYPE})
 
 
@@ -191,6 +193,12 @@ class _Exchange:
 
     async def send_without_body(self, message: Message) -> None:
         await self.send({**message, "body": b""} if message["type"] == "http.response.body" else message)
+
+
+def _bears(scope: Scope, token: str) -> bool:
+    given = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
+    scheme, _, secret = given.partition(b" ")
+    return scheme.lower() == b"bearer" and compare_digest(secret.strip(), token.encode())
 
 
 def _json(status: int, content: object) -> Response:
