@@ -172,6 +172,31 @@ class DialectContract:
                     f"{method} {path}: Allow is {sorted(allowed)}, not {sorted(methods)}"
                 )
 
+    async def test_a_hot_route_answers_as_its_twin_in_fastapi(self, world: World) -> None:
+        """ADR 6: the edge answers it before FastAPI; what is declared there for the document must be the same."""
+        chat_id, _ = await self.speaker.make(world, world.owner)
+        dialect = built(world, self.speaker.name)
+        transport = httpx.ASGITransport(app=dialect.app, root_path=self.speaker.prefix)
+        good = {**self.speaker.credential(world.owner.key), "content-type": "application/json"}
+        unchanged = {**good, "if-none-match": (await self.get(world, chat_id)).headers["etag"]}
+        async with httpx.AsyncClient(transport=transport, base_url=str(world.client.base_url)) as cold:
+            for method, regex, _ in dialect.hot._routes:
+                template = re.sub(r"\(\?P<chat_id>[^)]*\)", "{chat_id}", regex.pattern.strip("^$"))
+                for known, headers, body in (
+                    (chat_id, good, b"{}"),
+                    (chat_id, unchanged, b"{"),
+                    (chat_id, good, b'{"messages": [{"role": "nobody"}]}'),
+                    (chat_id, {}, b"{}"),
+                    (UNKNOWN, good, b'{"messages": [{"role": "user", "content": "x"}]}'),
+                ):
+                    url = self.speaker.prefix + template.replace("{chat_id}", known)
+                    sent: dict[str, Any] = {"headers": headers, "content": body if method == "POST" else None}
+                    hot_answer = await world.client.request(method, url, **sent)
+                    cold_answer = await cold.request(method, url, **sent)
+                    assert hot_answer.status_code == cold_answer.status_code, url
+                    assert hot_answer.content == cold_answer.content, url
+                    assert cold_answer.headers.items() <= hot_answer.headers.items(), url
+
     async def test_head_is_get_without_the_body(self, world: World) -> None:
         chat_id, _ = await self.speaker.make(world, world.owner)
         paths = [each.path for each in operations(world, self.speaker.name) if each.method == "GET"]
