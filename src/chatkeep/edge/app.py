@@ -168,9 +168,7 @@ class _Exchange:
     async def run(self, receive: Receive) -> None:
         started = time.perf_counter()
         scope, send = self._scope, self.send
-        if (
-            scope["method"] == "HEAD"
-        ):  # whoever answers is asked for the whole, so that the headers are those of GET
+        if scope["method"] == "HEAD":  # whoever answers is asked for all of it: the headers are those of GET
             scope, send = {**scope, "method": "GET"}, self.send_without_body
         try:
             await self._edge.answer(scope, receive, send)
@@ -179,7 +177,7 @@ class _Exchange:
         ):  # the last resort: whatever it was, the client gets a sentence and the log the traceback
             log.exception("unhandled", request_id=self._request_id, path=self._scope["path"])
             if self._status == 0:
-                await _plain(500, "Internal Server Error")(self._scope, receive, self.send)
+                await _plain(500, "Internal Server Error")(scope, receive, send)
         finally:
             self._edge.report(self._scope, self._status or 499, time.perf_counter() - started)
 

@@ -134,10 +134,9 @@ class StrictRoute(DocumentedRoute):
             if not declares_json:
                 return await handler(strict)
             if await _body(strict):
+                # FastAPI would take null for an absent body.
                 if await strict.json() is None and may_be_absent:
-                    raise InvalidField(
-                        "body", "must be an object"
-                    )  # FastAPI would take null for an absent one
+                    raise InvalidField("body", "must be an object")
             elif may_be_absent:
                 strict.fill()
             return await handler(strict)  # which names the missing field, if there is one
