@@ -47,9 +47,9 @@ EVERYWHERE = [
 def lines(office: Office) -> Iterator[list[Any]]:
     """The request log, line by line."""
     found: list[bytes] = []
-    office.server.edge._requests_log = found.append
+    office.server.edge.reporter.lines = found.append
     yield _Decoded(found)
-    office.server.edge._requests_log = None
+    office.server.edge.reporter.lines = None
 
 
 class _Decoded(list[Any]):

@@ -6,7 +6,7 @@ Written as plain ASGI because everything passes through it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from hmac import compare_digest
 
@@ -17,22 +17,25 @@ from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from chatkeep.domain.chat import Dialect
-from chatkeep.domain.text import iso_z
 from chatkeep.edge.doors import PREFIXES, choose
 from chatkeep.edge.drain import Drain
 from chatkeep.edge.metrics import CONTENT_TYPE, Metrics
+from chatkeep.edge.ready import REQUEST_ID, Asked, Header, Ready, ReadyAnswers
+from chatkeep.edge.report import Reporter, answered
 from chatkeep.web.bodies import guarded
 from chatkeep.web.dialect import Built
 from chatkeep.web.house import House
+from chatkeep.web.rendered import Kept
 
 log = structlog.get_logger(__name__)
-METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 SECURITY_HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
     (b"x-frame-options", b"DENY"),
     (b"content-security-policy", b"default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"),
 )
+
+LAST_LINES = b"".join([b"\r\n%b: %b" % header for header in SECURITY_HEADERS]) + b"\r\n\r\n"
 
 
 class Edge:
@@ -52,9 +55,10 @@ class Edge:
         self._dialects = dialects
         self._drain = drain
         self._lifespan = lifespan
-        self._requests_log = requests_log
         self.metrics = Metrics(lambda: house.runner.running_count)
         self._metrics_token = metrics_token
+        self.reporter = Reporter(self.metrics, house.system.clock, requests_log)
+        self._kept = ReadyAnswers(self._moment, house.system.clock)
         self._own: dict[str, Callable[[Scope], Response]] = {
             "/": self._index,
             "/health": self._health,
@@ -97,34 +101,39 @@ class Edge:
             return
         answer, path_params = found
         scope["path_params"] = path_params
+        moment = self._moment()
         response = await built.hot.run(answer, Request(scope, receive, send))
+        asked = scope["state"].get("asked")
+        if asked is not None and isinstance(response, Kept):
+            self._kept.keep(asked, moment, _as_ready(name, scope["path"], response))
         await response(scope, receive, send)
 
-    def report(self, scope: Scope, status: int, seconds: float) -> None:
-        """Count and log one answered request: never texts, never query strings, never credentials."""
-        door: str = scope["state"]["door"]
-        method = scope["method"] if scope["method"] in METHODS else "OTHER"
-        self.metrics.observe(door, method, status, seconds)
-        if self._requests_log is not None:
-            line = {
-                "timestamp": iso_z(self._house.system.clock.now_us()),
-                "level": "info",
-                "event": "request",
-                "request_id": scope["state"]["request_id"],
-                "method": method,
-                "path": scope["path"],
-                "status": status,
-                "ms": round(seconds * 1000, 2),
-                "door": door,
-            }
-            self._requests_log(orjson.dumps(line))
+    def answer_at_once(self, asked: Asked, headers: Iterable[Header]) -> tuple[int, bytes, bytes] | None:
+        """The answer that `__call__` would give this GET, if it is ready: status, header lines and body.
 
-    def new_request_id(self, scope: Scope) -> str:
+        A request that asks here and is refused carries `asked` in its scope's state, so that its answer may be kept.
+        """
+        started = time.perf_counter()
+        ready = self._kept.find(asked)
+        if ready is None:
+            return None
+        body = b"" if ready.body is None else self._house.rendered.get(ready.body)
+        if body is None:
+            return None
+        request_id = self.new_request_id(headers)
+        self.reporter.report(ready.answered, request_id, time.perf_counter() - started)
+        return ready.answered.status, b"%b%b%b" % (ready.head, request_id.encode(), LAST_LINES), body
+
+    def new_request_id(self, headers: Iterable[Header]) -> str:
         """The client's own `X-Request-Id` if it is a plain one, else a new one."""
-        for name, value in scope["headers"]:
-            if name == b"x-request-id" and 0 < len(value) <= 64 and value.replace(b"-", b"").isalnum():
-                return str(value.decode("ascii"))
+        for name, value in headers:
+            if name == REQUEST_ID and 0 < len(value) <= 64 and value.replace(b"-", b"").isalnum():
+                return value.decode("ascii")
         return self._house.system.entropy.uuid7()
+
+    def _moment(self) -> tuple[bytes, int] | None:
+        stored = self._house.system.store.moment()
+        return None if stored is None else (stored, self._house.runner.begun_count)
 
     async def _run_lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
@@ -162,7 +171,7 @@ class _Exchange:
         self._scope = scope
         self._send = send
         self._status = 0
-        self._request_id = edge.new_request_id(scope)
+        self._request_id = edge.new_request_id(scope["headers"])
         scope.setdefault("state", {}).update(request_id=self._request_id, door="edge")
 
     async def run(self, receive: Receive) -> None:
@@ -179,13 +188,15 @@ class _Exchange:
             if self._status == 0:
                 await _plain(500, "Internal Server Error")(scope, receive, send)
         finally:
-            self._edge.report(self._scope, self._status or 499, time.perf_counter() - started)
+            scope, seconds = self._scope, time.perf_counter() - started
+            what = answered(scope["state"]["door"], scope["method"], scope["path"], self._status or 499)
+            self._edge.reporter.report(what, self._request_id, seconds)
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self._status = message["status"]
             headers = message.setdefault("headers", [])
-            headers.append((b"x-request-id", self._request_id.encode()))
+            headers.append((REQUEST_ID, self._request_id.encode()))
             headers.extend(SECURITY_HEADERS)
         await self._send(message)
 
@@ -197,6 +208,12 @@ def _bears(scope: Scope, token: str) -> bool:
     given = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
     scheme, _, secret = given.partition(b" ")
     return scheme.lower() == b"bearer" and compare_digest(secret.strip(), token.encode())
+
+
+def _as_ready(door: Dialect, path: str, response: Kept) -> Ready:
+    head = b"".join([b"%b: %b\r\n" % header for header in response.raw_headers]) + REQUEST_ID + b": "
+    what = answered(door, "GET", path, response.status_code)
+    return Ready(what, head, response.body_key, response.known_until_us)
 
 
 def _json(status: int, content: object) -> Response:

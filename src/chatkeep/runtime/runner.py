@@ -99,6 +99,8 @@ class Runner:
         self._tasks: dict[RunId, asyncio.Task[None]] = {}
         self._interruptible: set[RunId] = set()  # all but those whose end is being written
         self._live: dict[tuple[OrganisationId, ChatId], LiveRun] = {}
+        self.begun_count = 0
+        """How many runs were begun in all: moves with what `live_in` finds anew."""
         self._is_draining = False
         self._draining: asyncio.Task[None] | None = None
 
@@ -110,6 +112,7 @@ class Runner:
     def begin(self, started: StartedRun) -> LiveRun:
         """Work on a committed run from now on."""
         live = LiveRun(started)
+        self.begun_count += 1
         run_id = started.run.id
         task = asyncio.create_task(self._work(live), name=f"run {run_id}")
         self._tasks[run_id] = task

@@ -65,6 +65,10 @@ class Store(Protocol):
         """
         ...
 
+    def moment(self) -> bytes | None:
+        """Equal to an earlier value only if no process has committed in between; None: the store cannot tell."""
+        ...
+
     def is_healthy(self) -> bool:
         """Whether writes are still taken."""
         ...

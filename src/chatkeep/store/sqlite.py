@@ -131,6 +131,10 @@ class SqliteStore:
         self._recalled[key] = value
         return value
 
+    def moment(self) -> bytes | None:
+        """The header of the write-ahead log's index; None once closed."""
+        return None if self._is_closed else self._moment.now()
+
     def is_healthy(self) -> bool:
         """Whether the writer takes work."""
         return self._writer.is_healthy()

@@ -1,7 +1,8 @@
 """The one writer of a SQLite file: a thread that commits many bodies at once, and the checkpoints behind it.
 
-Group commit: while one commit is being synced, the next bodies queue up and share the next one. Each body has a
-savepoint, so that one that fails undoes nothing but itself. Where the disk has no room for all, each is tried alone.
+Group commit: what comes in one turn of the event loop shares a commit, and so does what queues up while another one is
+being synced. Each body has a savepoint, so that one that fails undoes nothing but itself. Where the disk has no room
+for all, each is tried alone.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ class Writer:
 
     def __init__(self, connection: apsw.Connection) -> None:
         self.connection = connection
+        self._gathered: list[_Job] = []
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._lost: ChatkeepError | None = None
         self._is_closing = False
@@ -54,14 +56,16 @@ class Writer:
         """Run `step` inside the next group commit and return what it returned, or raise what it raised."""
         if self._lost is not None:
             raise self._lost
-        if self._jobs.qsize() >= QUEUE_MAX:
+        if self._jobs.qsize() + len(self._gathered) >= QUEUE_MAX:
             raise StoreBusy("Too many writes are waiting; nothing was written.")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
         with self._gate:
             if self._is_closing:
                 raise ShuttingDown()
-            self._jobs.put(_Job(step, loop, future))
+            if not self._gathered or self._gathered[-1].loop is not loop:
+                loop.call_soon(self._hand_over)
+            self._gathered.append(_Job(step, loop, future))
         return await future
 
     def is_healthy(self) -> bool:
@@ -72,9 +76,20 @@ class Writer:
         """Commit what was accepted, then stop the thread and close the connection. May block."""
         with self._gate:
             self._is_closing = True
+            self._hand_over_gathered()
             self._jobs.put(None)
         self._thread.join()
         self.connection.close()
+
+    def _hand_over(self) -> None:
+        with self._gate:
+            self._hand_over_gathered()
+
+    def _hand_over_gathered(self) -> None:
+        # What was submitted in one turn of the loop, at once: the thread would wake for the first and commit it alone.
+        for job in self._gathered:
+            self._jobs.put(job)
+        self._gathered.clear()
 
     def _work(self) -> None:
         is_open = True

@@ -6,6 +6,7 @@ import asyncio
 import subprocess
 import sys
 import threading
+import time
 from functools import partial
 from pathlib import Path
 
@@ -44,6 +45,20 @@ async def test_what_waits_for_a_commit_shares_the_next_one(
     await asyncio.gather(first, *waiting)
     assert wal.commits(sqlite_place.wal) == before + 1  # the gate's own transaction wrote nothing
     assert await store.read(ACME, count_agents) == 64
+
+
+async def test_what_comes_in_one_turn_of_the_loop_shares_a_commit_though_the_writer_is_idle(
+    store: SqliteStore, sqlite_place: SqlitePlace
+) -> None:
+    work = partial(time.sleep, 0.01)  # the other requests of the turn; the writer could commit meanwhile
+
+    async def client(number: int) -> None:
+        work()
+        await store.write(ACME, adding(f"a{number}"))
+
+    before = wal.commits(sqlite_place.wal)
+    await asyncio.gather(*(client(number) for number in range(8)))
+    assert wal.commits(sqlite_place.wal) == before + 1
 
 
 async def test_sixty_four_writers_need_far_fewer_commits(

@@ -237,6 +237,24 @@ class TransactionContract:
             assert await ready.recall(ACME, "count", count_agents) == number
             assert await second.recall(ACME, "count", count_agents) == number
 
+    async def test_the_moment_moves_with_every_commit_of_anybody_and_else_stays(
+        self, ready: Store, place: Place
+    ) -> None:
+        second = place.open()
+        seen = {ready.moment()}
+        if None in seen:
+            pytest.skip("this store cannot tell")
+        for number in range(1, 40):
+            writer = ready if number % 2 else second
+            await writer.write(ACME, adding(f"a{number}"))
+            assert ready.moment() not in seen
+            seen.add(ready.moment())
+            await ready.read(ACME, count_agents)
+            await second.peek(ACME, count_agents)
+            assert ready.moment() in seen
+        await second.close()
+        assert second.moment() is None
+
     async def test_recall_keeps_keys_apart(self, ready: Store) -> None:
         await ready.write(ACME, adding("a"))
         seen = [
