@@ -16,7 +16,7 @@ from chatkeep.domain.message import Message, MessageStatus, NewMessage, path_to
 from chatkeep.domain.run import Run, RunState
 from chatkeep.domain.usage import Usage
 from chatkeep.models.port import Prompt, Turn
-from chatkeep.services import appending
+from chatkeep.services import appending, models
 from chatkeep.services.context import Answer, Claim, System
 from chatkeep.services.models import Route
 from chatkeep.services.wishes import Wish
@@ -108,7 +108,7 @@ async def prompt(started: StartedRun) -> Prompt:
     heads = [route.system_prompt, thread.chat.system_prompt, *texts]
     path = path_to(thread.messages, run.answer_id if started.is_begun else run.question_id)
     turns = fit([text for text in heads if text], path, _tokens_for_input(started.wish, route))
-    return Prompt(route.model_name, turns, started.wish.max_tokens, started.wish.temperature)
+    return Prompt(route.model_name, turns, _tokens_for_answer(started.wish, route), started.wish.temperature)
 
 
 def fit(heads: list[str], path: list[Message], tokens_max: int) -> tuple[Turn, ...]:
@@ -287,5 +287,9 @@ def _cut(text: str, bytes_max: int) -> str:
 
 def _tokens_for_input(wish: Wish, route: Route) -> int:
     window = route.context_window
-    reserved = min(wish.max_tokens or window // 4, window // 2)
+    reserved = min(_tokens_for_answer(wish, route) or window // 4, window // 2)
     return max(window - reserved, 64)
+
+
+def _tokens_for_answer(wish: Wish, route: Route) -> int | None:
+    return models.least(wish.max_tokens, route.max_tokens)

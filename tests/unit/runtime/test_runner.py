@@ -17,7 +17,7 @@ from chatkeep.models.openai_compatible import OpenAiCompatible
 from chatkeep.models.port import ReasoningDelta, TextDelta
 from chatkeep.runtime.runner import INTERNAL_ERROR, TIMED_OUT, LiveRun, Runner
 from chatkeep.services import chats, runs
-from chatkeep.services.context import Claim
+from chatkeep.services.context import Claim, Note
 from chatkeep.services.runs import Outcome, StartedRun, Wish
 from chatkeep.store.idempotency import RequestKey
 from tests.flows.office import Office
@@ -220,7 +220,7 @@ async def test_a_bug_at_the_end_of_a_run_is_an_error_of_its_chat_too(office: Off
     chat = await office.chat()
     ctx = office.context()
     key = RequestKey(ctx.principal.id, "POST /x", "k")
-    claimed = replace(ctx, claim=Claim(key, b"fingerprint", lambda _: None))
+    claimed = replace(ctx, claim=Claim(key, b"fingerprint", lambda started: Note(started.run.chat_id)))
 
     def settle(outcome: Outcome) -> tuple[int, bytes]:
         return (200, b"" * (1 // 0)) if outcome.error is None else (502, b"failed")

@@ -18,7 +18,7 @@ from chatkeep.domain.run import Run
 from chatkeep.domain.text import check_text
 from chatkeep.runtime.runner import LiveRun
 from chatkeep.services import runs
-from chatkeep.services.context import Answer, Context
+from chatkeep.services.context import Answer, Context, Note
 from chatkeep.services.generating import Outcome, StartedRun, outcome_of
 from chatkeep.services.runs import Settle
 from chatkeep.services.wishes import Wish
@@ -41,10 +41,10 @@ Start = Callable[[Context, Settle], Awaitable[StartedRun]]
 @router.post("/chats/{chat_id}/generate", summary="Ask the model", responses=ANSWER)
 async def generate(
     chat_id: ChatPath,
-    body: wire.GenerateIn,
     ctx: Caller,
     house: TheHouse,
     request: Request,
+    body: wire.GenerateIn = wire.GenerateIn(),
     idempotency_key: Key = None,
 ) -> Response:
     """Append `message` if given, then answer. The question is on disk before the model is called, and the run goes on
@@ -65,10 +65,10 @@ async def generate(
 @router.post("/chats/{chat_id}/regenerate", summary="Answer again", responses=ANSWER)
 async def regenerate(
     chat_id: ChatPath,
-    body: wire.AgainIn,
     ctx: Caller,
     house: TheHouse,
     request: Request,
+    body: wire.AgainIn = wire.AgainIn(),
     idempotency_key: Key = None,
 ) -> Response:
     """Answer the same question once more, on a branch beside the answer there is. Answers as `generate` does."""
@@ -83,10 +83,10 @@ async def regenerate(
 @router.post("/chats/{chat_id}/continue", summary="Go on with an answer", responses=ANSWER)
 async def go_on(
     chat_id: ChatPath,
-    body: wire.AgainIn,
     ctx: Caller,
     house: TheHouse,
     request: Request,
+    body: wire.AgainIn = wire.AgainIn(),
     idempotency_key: Key = None,
 ) -> Response:
     """Have the model go on where an answer ends; it stays one message. Answers as `generate` does."""
@@ -123,17 +123,17 @@ async def edit(
 @router.post("/chats/{chat_id}/stop", summary="Stop generating", responses={200: {"model": wire.RunList}})
 async def stop(
     chat_id: ChatPath,
-    body: wire.StopIn,
     ctx: Caller,
     house: TheHouse,
     request: Request,
+    body: wire.StopIn = wire.StopIn(),
     idempotency_key: Key = None,
 ) -> Response:
     """End the chat's running answers, or one of them, from any connection; what they have said is kept.
 
     Answers with the runs that were asked to stop. Their end is in the journal a moment later.
     """
-    claim = await claimed(ctx, request, lambda asked: (OK, bytes(_runs(asked).body)))
+    claim = await claimed(ctx, request, lambda asked: Note(ChatId(chat_id), (OK, bytes(_runs(asked).body))))
     asked = await runs.stop(claim, ChatId(chat_id), None if body.run_id is None else RunId(body.run_id))
     for run in asked:
         house.runner.stop(run.id)
@@ -167,7 +167,7 @@ async def _answer(
     house: House, ctx: Context, request: Request, body: wire.AnswerIn, start: Start
 ) -> Response:
     house.runner.check_open()
-    claim = await claimed(ctx, request, lambda started: None)
+    claim = await claimed(ctx, request, lambda started: Note(started.run.chat_id))
     live = house.runner.begin(await start(claim, _settle_events if body.stream else _settle))
     if body.stream:
         journal = house.tail.run(ctx, live, recheck=rechecking(MANNER, request))
