@@ -109,7 +109,7 @@ class Tail:
                     await channel.wait(max(due - now, 0.0))
                 if (self._is_closing and told is None) or now - began >= limits.stream_age_s:
                     return
-                batch = channel.after(cursor)
+                batch = channel.after(cursor) if _is_all(batch) else None
                 if now - checked >= limits.stream_recheck_s:
                     ctx, checked, batch = await recheck(), now, None
                 if batch is None:
@@ -151,6 +151,11 @@ class Tail:
 
 def _last_of(batch: Batch) -> int:
     return batch.seq if isinstance(batch, Snapshot) else batch[-1].seq
+
+
+def _is_all(batch: Batch | None) -> bool:
+    """Whether the store had no more than this when it was asked."""
+    return batch is None or isinstance(batch, Snapshot) or len(batch) < journal.PAGE
 
 
 async def _still(ctx: Context, chat_id: ChatId, cursor: int, scope: str) -> Batch | None:

@@ -74,7 +74,8 @@ async def unheld(system: System, *, is_alone: bool) -> list[Unheld]:
 
 
 async def end_dead(system: System, organisation_id: OrganisationId, run_id: RunId) -> Outcome | None:
-    """End a run whose holder is dead: what it had said is kept, its chat is in `error` with text and time.
+    """End a run whose holder is dead: what it had said is kept, its chat is in `error` with text and time. If somebody
+    had asked for its end, it is stopped, and no error.
 
     None when it is over, or its holder is alive after all.
     """
@@ -83,7 +84,14 @@ async def end_dead(system: System, organisation_id: OrganisationId, run_id: RunI
         taken = await _take(tx, system, run_id)
         if taken is None:
             return None
-        ended = Generated("failed", (), None, (taken.lease_until - taken.started_at) // 1000, INTERRUPTED)
+        is_to_stop = taken.stop_requested_at is not None
+        ended = Generated(
+            state="stopped" if is_to_stop else "failed",
+            rest=(),
+            usage=None,
+            response_time_ms=(taken.lease_until - taken.started_at) // 1000,
+            error=None if is_to_stop else INTERRUPTED,
+        )
         return await generating.finish_in(tx, await _started(tx, system, taken), ended)
 
     return await system.store.write(organisation_id, body)

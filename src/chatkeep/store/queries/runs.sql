@@ -60,7 +60,7 @@ WHERE organisation_id = :organisation_id AND id = :id AND state = 'running' AND 
 -- name: system_runs_unheld
 -- Runs whose holder let go of them or is dead: past their lease, or of a holder that can live no more (:only_me is the
 -- one process of a store that has but one).
-SELECT organisation_id, id, epoch, holder FROM runs
+SELECT organisation_id, id, epoch, holder, stop_requested_at FROM runs
 WHERE state = 'running' AND (lease_until <= :now OR (:only_me IS NOT NULL AND coalesce(holder, '') <> :only_me))
 ORDER BY lease_until LIMIT :row_limit;
 
