@@ -92,6 +92,7 @@ class ChatLife(RuleBasedStateMachine):
             keyring=type(self).keyring,
             throttle=Throttle(self.clock),
             providers={},
+            node="node",
         )
         made = self.run(organisations.create(self.system, "Acme"))
         self.ctx = Context(

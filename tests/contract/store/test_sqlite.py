@@ -12,7 +12,7 @@ from chatkeep.store.sqlite import SqliteStore
 from tests.contract.store.conftest import SqlitePlace
 from tests.contract.store.life import LifeContract
 from tests.contract.store.place import texts
-from tests.contract.store.tenancy import BOUND, INSERTS, TenancyContract, is_read
+from tests.contract.store.tenancy import BOUND, TenancyContract, is_insert, is_read
 from tests.contract.store.transactions import EndContract, TransactionContract
 
 
@@ -42,7 +42,7 @@ class TestEnd(EndContract):
 class TestTenancy(TenancyContract):
     """Every named statement, bound to one organisation, beside another one's rows."""
 
-    @pytest.mark.parametrize("name", [name for name in BOUND if name not in INSERTS])
+    @pytest.mark.parametrize("name", [name for name in BOUND if not is_insert(name)])
     async def test_a_statement_that_forgot_its_organisation_would_be_seen(
         self, furnished: SqliteStore, name: str
     ) -> None:
