@@ -19,6 +19,7 @@ from chatkeep.store.sqlite import SqliteStore
 from tests.contract.store.brittle import brittle_disk
 from tests.contract.store.conftest import SqlitePlace
 from tests.contract.store.gate import Gate, behind
+from tests.contract.store.listening import Heard, announcing
 from tests.contract.store.place import ACME, add_agent, agents, count_agents, found
 from tests.contract.store.transactions import adding
 from tests.crash import wal
@@ -114,12 +115,14 @@ async def test_after_a_failed_sync_nothing_is_acknowledged_any_more(sqlite_place
         await found(store, ACME)
         gate = Gate()
         first = await behind(store, gate)
-        waiting = [asyncio.create_task(store.write(ACME, adding(f"a{number}"))) for number in range(5)]
+        heard = Heard(store)
+        waiting = [asyncio.create_task(store.write(ACME, announcing(number))) for number in range(5)]
         await asyncio.sleep(0)
         disk.is_broken = True
         gate.may_go.set()
         results = await asyncio.gather(*waiting, return_exceptions=True)
         assert {type(result) for result in results} == {StoreLost}
+        assert heard.numbers == []
         await first
         disk.is_broken = False
         assert not store.is_healthy()
