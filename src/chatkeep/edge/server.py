@@ -136,10 +136,11 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def _config(app: ASGIApp, limits: Limits, requests_s: float) -> uvicorn.Config:
+    at_once = getattr(app, "answer_at_once", None)
     config = uvicorn.Config(
         cast("Any", app),
         interface="asgi3",
-        http=cast("Any", partial(GuardedHttpProtocol, limits=limits)),
+        http=cast("Any", partial(GuardedHttpProtocol, limits=limits, answer_at_once=at_once)),
         ws=cast("Any", partial(WebSocketProtocol, limits=limits) if WebSocketProtocol else "none"),
         ws_max_size=limits.websocket_frame_bytes_max,
         ws_per_message_deflate=False,  # our frames are tokens: a window of memory a client, and nothing gained

@@ -137,13 +137,17 @@ async def settle_before(ctx: Context, chat_id: ChatId) -> None:
 
 
 async def settle_chat(system: System, organisation_id: OrganisationId, chat_id: ChatId) -> bool:
-    """Before a chat that says `generating` is read: whether that was a dead process's word, which is ended now."""
+    """Before a chat that says `generating` is read: whether that was a dead process's word, which is ended now.
+
+    A run that was handed over is nobody's death: it waits for who goes on with it.
+    """
 
     async def body(tx: Transaction) -> list[Run]:
         return await runs.running_in(tx, chat_id)
 
     now = system.clock.now_us()
-    dead = [run for run in await system.store.peek(organisation_id, body) if run.lease_until <= now]
+    running = await system.store.peek(organisation_id, body)
+    dead = [run for run in running if run.holder is not None and run.lease_until <= now]
     ended = [await end_dead(system, organisation_id, run.id) for run in dead]
     return any(outcome is not None for outcome in ended)
 

@@ -63,7 +63,7 @@ async def end(
 async def is_held(tx: Transaction, run: Run) -> bool:
     """Whether the run is still to be worked on under this epoch: not over, not taken by another, not to be stopped."""
     row = await tx.one("run_holds", id=run.id, epoch=run.epoch)
-    return row is not None and row[0] is None
+    return row is not None and bool(row[0])
 
 
 async def get(tx: Transaction, run_id: RunId) -> Run | None:
