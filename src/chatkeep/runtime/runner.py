@@ -44,6 +44,7 @@ class LiveRun:
     def __init__(self, started: StartedRun) -> None:
         self.started = started
         self.growing = Growing(started)
+        self.is_under_way = False
         self.ending: Ending | None = None
         self.usage: Usage | None = None
         self._outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
@@ -147,7 +148,8 @@ class Runner:
         live = self._live.pop(run_id, None)
         if live is not None:
             live.ending = why
-            self._tasks[run_id].cancel()
+            if live.is_under_way:  # a task that is cancelled before its first step would never write its end
+                self._tasks[run_id].cancel()
 
     def _forget(self, live: LiveRun) -> None:
         self._tasks.pop(live.run.id, None)
@@ -159,8 +161,10 @@ class Runner:
         state: RunState = "completed"
         error: str | None = None
         try:
-            async with asyncio.timeout(self._wall_s):
-                await self._generate(live)
+            live.is_under_way = True
+            if live.ending is None:
+                async with asyncio.timeout(self._wall_s):
+                    await self._generate(live)
         except TimeoutError:
             state, error = "failed", TIMED_OUT
         except ProviderFailed as failure:

@@ -150,6 +150,17 @@ async def test_a_stop_keeps_what_was_said_and_is_no_error(office: Office) -> Non
     await asyncio.wait_for(office.upstream.until_disconnects(), PATIENCE_S)
 
 
+async def test_a_stop_before_the_first_step_ends_the_run_too(office: Office) -> None:
+    runner = Runner(office.system, wall_s=60)
+    started = await asked(office)
+    await runs.stop(office.context(), started.run.chat_id)
+    live = runner.begin(started)
+    runner.stop(started.run.id)
+    outcome = await asyncio.wait_for(live.outcome(), PATIENCE_S)
+    assert outcome.error is None
+    assert await state(office, started) == (None, None, [("Question", "complete"), ("", "incomplete")])
+
+
 async def test_a_stop_that_another_process_wrote_down_ends_the_run_with_its_next_word(office: Office) -> None:
     runner = Runner(office.system, wall_s=60)
     office.upstream.play(Raw([text_event("Wait"), None, text_event(" over"), None, finish_event(), DONE]))
