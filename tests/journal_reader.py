@@ -18,6 +18,7 @@ ENDS = ("run.completed", "run.stopped", "run.failed")
 BROKEN = (aiohttp.ClientError, ConnectionError, TimeoutError)
 IDS = ("id", "organisation_id")  # the reader knows them, so they are in no event
 
+RETRY_S = 0.05  # a browser waits a second
 Transport = Literal["sse", "poll"]
 TRANSPORTS: tuple[Transport, ...] = get_args(Transport)
 
@@ -99,7 +100,10 @@ class Reader:
             try:
                 async with session.get(self.path) as answer:
                     assert answer.status == 200, f"{answer.status}: {await answer.text()}"
+                    before = self.farewells
                     await self.read(answer)
+                if self.farewells > before:
+                    await asyncio.sleep(RETRY_S)
             except BROKEN:
                 return
             except (AssertionError, KeyError, ValueError) as error:

@@ -1,7 +1,7 @@
 """Servers forked from one process that has imported everything: `python -m tests.crash.nursery`.
 
 Each line on its standard input is a JSON object (see `Wanted`); it answers with the pid of a server that runs `chatkeep
-serve`'s own code. It ends with its input. Nothing of a server is shared but imported modules.
+serve`'s own code. It ends with its input, and its servers with it. Nothing of a server is shared but imported modules.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def serve(wanted: Wanted) -> int:
 
 
 def main() -> int:
-    """Fork until the input ends."""
+    """Fork until the input ends; then end what is left of the servers, and this process, which leads their group."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for them: the system forgets them by itself
     gc.freeze()
     while line := sys.stdin.readline():
@@ -79,6 +79,7 @@ def main() -> int:
         if pid == 0:
             os._exit(serve(Wanted(**json.loads(line))))
         print(pid, flush=True)  # noqa: T201 - the answer
+    os.killpg(os.getpid(), signal.SIGKILL)
     return 0
 
 

@@ -86,6 +86,8 @@ class Stage:
     key: str = ""
     chats: list[Chat] = field(default_factory=list)
     count: int = 0
+    asking: list[asyncio.Future[None]] = field(default_factory=list)
+    reading: list[asyncio.Future[None]] = field(default_factory=list)
 
     @property
     def database(self) -> Path:

@@ -89,6 +89,11 @@ async def attach_and_remove(office: Office, chat: Any) -> None:
     await office.native("DELETE", f"{path}/{made[0]['id']}")
 
 
+async def back(office: Office, chat: Any) -> object:
+    first = (await messages(office, chat["id"]))[1]
+    return await office.native("PATCH", f"/chats/{chat['id']}", current_message_id=first["id"])
+
+
 EVERYTHING = {
     "title": "Another",
     "system_prompt": "Be brief.",
@@ -123,9 +128,7 @@ VERBS: dict[str, Verb] = {
         answering(FULL, of_last("assistant", "/continue")), answering(FULL, of_last("assistant", "/continue"))
     ),
     "edit": answering(FULL, of_last("user", "/messages/{id}/edit", content="Something else")),
-    "go to the other branch": one_after_the_other(
-        answering(FULL, of_last("assistant", "/regenerate")), lambda office, chat: back(office, chat)
-    ),
+    "go to the other branch": one_after_the_other(answering(FULL, of_last("assistant", "/regenerate")), back),
     "stop": stop,
 }
 
@@ -133,11 +136,6 @@ VERBS: dict[str, Verb] = {
 async def fails(office: Office, chat: Any, path: str, **body: Any) -> None:
     answer = await office.ask("POST", f"/chats/{chat['id']}{path}", body=body)
     assert answer.json()["code"] == "provider_failed"
-
-
-async def back(office: Office, chat: Any) -> object:
-    first = (await messages(office, chat["id"]))[1]
-    return await office.native("PATCH", f"/chats/{chat['id']}", current_message_id=first["id"])
 
 
 async def messages(office: Office, chat_id: str) -> Any:
