@@ -110,9 +110,9 @@ def _in_migrations(trap: Trap) -> None:
 
 def _in_checkpoints(trap: Trap) -> None:
     """As soon as a checkpoint has changed the file: it writes many pages, and what it will sync comes after them."""
-    fold = Checkpointer._fold
+    checkpoint = Checkpointer._checkpoint
 
-    def watched(self: Checkpointer) -> None:
+    def watched(self: Checkpointer, mode: str) -> bool:
         database = Path(str(self._wal).removesuffix("-wal"))
         before, is_over = database.stat().st_mtime_ns, threading.Event()
 
@@ -124,11 +124,12 @@ def _in_checkpoints(trap: Trap) -> None:
 
         watcher = threading.Thread(target=watch, daemon=True)
         watcher.start()
-        fold(self)
+        is_done = checkpoint(self, mode)
         is_over.set()
         watcher.join()
+        return is_done
 
-    Checkpointer._fold = watched  # type: ignore[method-assign]
+    Checkpointer._checkpoint = watched  # type: ignore[method-assign]
 
 
 def _is_stop(_tx: object, _started: object, generated: generating.Generated) -> bool:

@@ -70,7 +70,7 @@ async def stop(office: Office, chat: Any) -> None:
     office.upstream.play(HELD)
     path = f"/chats/{chat['id']}"
     doing = asyncio.ensure_future(office.native("POST", f"{path}/generate", message="Go on"))
-    while not any(each["status"] == "generating" for each in await messages(office, chat["id"])):
+    while not any(each["status"] == "generating" for each in await messages(office, chat["id"])):  # noqa: ASYNC110
         await asyncio.sleep(0.005)
     await office.native("POST", f"{path}/stop", run_id=None)
     assert (await doing)["message"]["content"] == "So far"
