@@ -1,5 +1,5 @@
 """Readers of a chat's journal as a client would write them, for tests: one applies events to a copy of the chat, one
-follows a chat with a cursor through cuts and restarts, by server-sent events or by asking again and again.
+follows a chat with a cursor through cuts and restarts, by any transport.
 
 `Reader.breaches` says in sentences what no reader may ever see: a gap, an event twice, one out of order.
 """
@@ -19,7 +19,7 @@ BROKEN = (aiohttp.ClientError, ConnectionError, TimeoutError)
 IDS = ("id", "organisation_id")  # the reader knows them, so they are in no event
 
 RETRY_S = 0.05  # a browser waits a second
-Transport = Literal["sse", "poll"]
+Transport = Literal["sse", "poll", "ws"]
 TRANSPORTS: tuple[Transport, ...] = get_args(Transport)
 
 
@@ -92,24 +92,39 @@ class Reader:
         """What is asked for."""
         asked = [] if self.after is None else [f"after={self.after}"]
         asked += ["wait_s=2"] if self.transport == "poll" else []
-        return f"{API}/chats/{self.chat_id}/events?{'&'.join(asked)}"
+        way = "ws" if self.transport == "ws" else "events"
+        return f"{API}/chats/{self.chat_id}/{way}?{'&'.join(asked)}"
 
     async def follow(self, session: aiohttp.ClientSession) -> None:
         """Read until the server goes away, or ends the stream for good."""
         while not self.refusals:
+            before = self.farewells
             try:
-                async with session.get(self.path) as answer:
-                    assert answer.status == 200, f"{answer.status}: {await answer.text()}"
-                    before = self.farewells
-                    await self.read(answer)
-                if self.farewells > before:
-                    await asyncio.sleep(RETRY_S)
-            except BROKEN:
-                return
-            except (AssertionError, KeyError, ValueError) as error:
+                await self.once(session)
+            except (AssertionError, KeyError, ValueError, aiohttp.WSServerHandshakeError) as error:
                 self.breaches.append(f"{self.chat_id}: after {self.after}: {error!r}")
                 self._moved.set()
                 return
+            except BROKEN:
+                return
+            if self.farewells > before:
+                await asyncio.sleep(RETRY_S)
+
+    async def once(self, session: aiohttp.ClientSession, bytes_max: int | None = None) -> None:
+        """One connection to its end, or to a cut after so many bytes."""
+        if self.transport == "ws":
+            async with session.ws_connect(self.path) as socket:
+                await self._hear(socket, bytes_max)
+            return
+        async with session.get(self.path) as answer:
+            assert answer.status == 200, f"{answer.status}: {await answer.text()}"
+            if self.transport == "poll":
+                for event in (await answer.json())["items"]:
+                    self.take(event)
+            else:
+                await self._read(answer, bytes_max)
+            if bytes_max is not None:
+                answer.close()
 
     def as_of(self, seq: int, transport: Transport) -> Reader:
         """Somebody who has read what this one has, up to there, and comes back."""
@@ -119,12 +134,17 @@ class Reader:
                 before.take(event)
         return before
 
-    async def read(self, answer: aiohttp.ClientResponse, bytes_max: int | None = None) -> None:
-        """One answer to its end, or to a cut after so many bytes."""
-        if answer.content_type == "application/json":
-            for event in (await answer.json())["items"]:
-                self.take(event)
-            return
+    async def _hear(self, socket: aiohttp.ClientWebSocketResponse, bytes_max: int | None) -> None:
+        count = 0
+        async for message in socket:
+            if message.type != aiohttp.WSMsgType.TEXT:
+                return
+            self._frame(json.loads(message.data))
+            count += len(message.data)
+            if bytes_max is not None and count >= bytes_max:
+                return
+
+    async def _read(self, answer: aiohttp.ClientResponse, bytes_max: int | None) -> None:
         rest, count = b"", 0
         async for some in answer.content.iter_any():
             count += len(some)
@@ -171,6 +191,11 @@ class Reader:
             return  # a heartbeat, or `retry`
         event = json.loads(fields[b"data"])
         assert fields[b"event"].decode() == event["type"]
+        if b"id" in fields and "seq" in event:
+            assert int(fields[b"id"]) == event["seq"]
+        self._frame(event)
+
+    def _frame(self, event: dict[str, Any]) -> None:
         if event["type"] == "reconnect":
             self.farewells += 1
             if event["after"] != (self.after or 0):
@@ -180,5 +205,4 @@ class Reader:
         elif event["type"] == "error":
             self.refusals.append(event)
         else:
-            assert int(fields[b"id"]) == event["seq"]
             self.take(event)

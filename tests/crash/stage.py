@@ -21,8 +21,8 @@ from tests.crash.journal_judge import against, examine_journals, journal
 from tests.crash.ledger import Ledger, examine
 from tests.crash.nursery import Wanted
 from tests.crash.process import Nursery, ServerProcess
-from tests.crash.storyteller import Storyteller, question
-from tests.journal_reader import API, BROKEN, Reader
+from tests.crash.storyteller import Storyteller, is_told, question
+from tests.journal_reader import API, BROKEN, TRANSPORTS, Reader, Transport
 
 SETTINGS = {
     "sweep_interval_s": 3600,
@@ -126,7 +126,8 @@ class Stage:
             assert status == 201
             chat = Chat(made["id"])
             for number in range(readers):
-                reader = Reader(chat.id, "poll" if number % 5 == 4 else "sse", None if number % 5 == 3 else 0)
+                transport: Transport = TRANSPORTS[number % 3]
+                reader = Reader(chat.id, transport, None if number % 5 == 3 else 0)
                 chat.readers.append(reader)
             self.chats.append(chat)
 
@@ -197,7 +198,7 @@ class Stage:
     async def caught_up(self, client: Client) -> None:
         """Wait until every reader has all there is; late ones come too, and read all of it."""
         for chat in self.chats:
-            late = [Reader(chat.id), Reader(chat.id, "poll"), Reader(chat.id, after=None)]
+            late = [Reader(chat.id), Reader(chat.id, "poll"), Reader(chat.id, "ws", None)]
             version = (await client.get(f"/chats/{chat.id}"))["version"]
             reading = [asyncio.ensure_future(reader.follow(client.session)) for reader in late]
             await asyncio.gather(*(reader.until(version) for reader in (*chat.readers, *late)))
@@ -239,6 +240,11 @@ def _kept(chat: Chat, messages: list[Any], runs: dict[str, Any]) -> list[str]:
         f"{chat.id}: {told['id']} was told as {told['content']!r} and is {now.get(told['id'])}"
         for told in chat.told
         if not now.get(told["id"], {"content": ""})["content"].startswith(told["content"])
+    ]
+    found += [
+        f"{chat.id}: words are missing in {message['content']!r}"
+        for message in messages
+        if message["role"] == "assistant" and not is_told(message["content"])
     ]
     states = {run["id"]: run["state"] for run in runs["items"]}
     return found + [

@@ -23,6 +23,12 @@ def told(name: str, count: int, first: int = 1) -> str:
     return "".join(f"{name}.{number} " for number in range(first, count + 1))
 
 
+def is_told(text: str) -> bool:
+    """Whether it is the beginning of an answer, without a gap and without a word twice."""
+    name = text.split(".")[0]
+    return told(name, text.count(".")) == text
+
+
 class Storyteller(ScriptedUpstream):
     """The server; `pace_s` between two words, and as long before the first."""
 

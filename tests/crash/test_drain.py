@@ -35,7 +35,8 @@ async def begin(stage: Stage, client: Client, *, runs: int, streams: int) -> dic
     names = {chat.id: stage.name() for chat in stage.chats}
     for chat in stage.chats:
         for reader in chat.readers:
-            reader.transport = "sse"
+            if reader.transport == "poll":  # asks again and again: no stream
+                reader.transport = "sse"
 
     async def ask(chat_id: str) -> None:
         try:

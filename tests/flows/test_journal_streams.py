@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from chatkeep.domain.limits import Limits
 from chatkeep.runtime import sweeper
 from tests.crash.journal_judge import against, examine_journals, journal
-from tests.crash.storyteller import Storyteller, question
+from tests.crash.storyteller import Storyteller, is_told, question
 from tests.flows.office import idle
 from tests.journal_reader import TRANSPORTS, Reader, Transport
 from tests.unit.edge.serving import running, with_lifespan
@@ -30,7 +30,7 @@ FOLD_AFTER_S = 60
 Cuts = list[tuple[Transport, int, float]]  # by which transport, after how many bytes, and how long away then
 CUTS = st.lists(
     st.tuples(
-        st.sampled_from(["sse", "sse", "poll"]), st.integers(0, 3_000), st.sampled_from([0.0, 0.003, 0.02])
+        st.sampled_from(["sse", "ws", "poll"]), st.integers(0, 3_000), st.sampled_from([0.0, 0.003, 0.02])
     ),
     max_size=8,
 )
@@ -103,10 +103,7 @@ async def read_with(streams: Streams, reader: Reader, cuts: Cuts) -> None:
     """Be cut off as planned, then read on undisturbed until cancelled."""
     for transport, bytes_max, away_s in cuts:
         reader.transport = transport
-        async with streams.session.get(reader.path) as answer:
-            assert answer.status == 200
-            await reader.read(answer, bytes_max)
-            answer.close()
+        await reader.once(streams.session, bytes_max)
         await asyncio.sleep(away_s)
     await reader.follow(streams.session)
 
@@ -133,6 +130,7 @@ async def until_all_have_it(streams: Streams, chat_id: str, readers: list[Reader
         assert reader.breaches == []
         assert against(reader, lines) == []
         assert reader.copy.differs_from(fresh, messages) == {}
+    assert all(is_told(each["content"]) for each in messages if each["role"] == "assistant")
 
 
 @settings(
@@ -161,8 +159,8 @@ async def test_what_any_reader_puts_together_is_the_journal(
         world.clock.advance(FOLD_AFTER_S + 1)
         await sweeper.sweep(world.system)
     known = [0, *(event["seq"] for event in early[0].seen[:: max(1, len(early[0].seen) // 5)])]
-    late = [early[0].as_of(seq, "poll" if folds else "sse") for seq in known]
-    late += [Reader(chat_id, after=None), Reader(chat_id, "poll", after=None)]
+    late = [early[0].as_of(seq, TRANSPORTS[place % 3]) for place, seq in enumerate(known)]
+    late += [Reader(chat_id, transport, after=None) for transport in TRANSPORTS]
     async with under_way(*(reader.follow(streams.session) for reader in late)):
         await until_all_have_it(streams, chat_id, late)
     if folds and any(event["type"] == "run.delta" for event in early[0].seen):

@@ -119,6 +119,9 @@ class DeltaWriter:
                 self._due[growing] = None
             return trouble
         for growing in refused:
+            growing.said.insert(
+                0, pieces[growing]
+            )  # a stopped run's end brings it, before what was said since
             self._due.pop(growing, None)
             self._on_refused(growing.started.run)
         return None

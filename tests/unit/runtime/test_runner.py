@@ -170,7 +170,11 @@ async def test_a_stop_that_another_process_wrote_down_ends_the_run_with_its_next
     assert [run.id for run in await runs.stop(office.context(), started.run.chat_id)] == [started.run.id]
     office.upstream.go_on()
     assert (await asyncio.wait_for(live.outcome(), PATIENCE_S)).error is None
-    assert await state(office, started) == (None, None, [("Question", "complete"), ("Wait", "incomplete")])
+    assert await state(office, started) == (
+        None,
+        None,
+        [("Question", "complete"), ("Wait over", "incomplete")],
+    )
 
 
 async def test_who_lost_its_lease_writes_nothing_more(office: Office) -> None:
