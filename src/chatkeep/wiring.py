@@ -177,9 +177,9 @@ def make_server(
 
 def make_house(settings: Settings, system: System) -> House:
     """Everything a request can reach, over an open system."""
-    bell = LocalBell()
-    system.store.listen(bell.ring)
     limits = system.limits
+    bell = LocalBell(min(1.0, limits.sse_heartbeat_s / 2, limits.stream_recheck_s / 2))
+    system.store.listen(bell.ring)
     return House(
         system=system,
         runner=Runner(system, wall_s=limits.run_wall_s),

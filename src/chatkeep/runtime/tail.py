@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from chatkeep.domain.errors import NotFound, RateLimited
 from chatkeep.domain.event import Event
@@ -105,8 +105,7 @@ class Tail:
                     heard = now
                     yield []
                 else:
-                    due = min(heard + limits.sse_heartbeat_s, checked + limits.stream_recheck_s)
-                    await channel.wait(max(due - now, 0.0))
+                    await channel.wait()
                 if (self._is_closing and told is None) or now - began >= limits.stream_age_s:
                     return
                 batch = channel.after(cursor) if _is_all(batch) else None
@@ -129,7 +128,9 @@ class Tail:
                 left_s = until - time.monotonic()
                 if batch or left_s <= 0 or self._is_closing:
                     return batch
-                await channel.wait(min(left_s, self._limits.stream_recheck_s))
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(left_s):
+                        await channel.wait()
 
     async def run(self, ctx: Context, live: LiveRun, *, recheck: Recheck) -> AsyncIterator[list[Event]]:
         """The events of a run from its start to its end, as they come; an empty list is a heartbeat.
