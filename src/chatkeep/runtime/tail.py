@@ -99,13 +99,17 @@ class Tail:
                 if batch:
                     cursor, heard = _last_of(batch), now
                     yield batch
-                elif told is not None and told.done():
+                elif self._is_closing if told is None else told.done():
                     return
                 elif now - heard >= limits.sse_heartbeat_s:
                     heard = now
                     yield []
                 else:
-                    due = min(heard + limits.sse_heartbeat_s, checked + limits.stream_recheck_s)
+                    due = min(
+                        heard + limits.sse_heartbeat_s,
+                        checked + limits.stream_recheck_s,
+                        began + limits.stream_age_s,
+                    )
                     await channel.wait(max(due - now, 0.0))
                 if (self._is_closing and told is None) or now - began >= limits.stream_age_s:
                     return
