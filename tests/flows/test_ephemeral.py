@@ -9,7 +9,7 @@ from typing import Any
 import apsw
 import pytest
 
-from chatkeep.runtime.sweeper import sweep, sweep_for_ever
+from chatkeep.runtime.sweeper import Swept, sweep, sweep_for_ever
 from chatkeep.store.migrate import migrations
 from tests.flows.office import Office
 from tests.upstream import DONE, Raw, finish_event, text_event
@@ -108,16 +108,16 @@ async def test_the_sweeper_leaves_no_row_of_it(office: Office) -> None:
     before = kept(office)
     full_chat = await full(office, ttl_s=60)
     grown = {table for table, count in kept(office).items() if count > before[table]}
-    of_chats = {"chats", "messages", "chat_tags", "chat_people", "documents", "shares", "runs"}
+    of_chats = {"chats", "messages", "chat_tags", "chat_people", "documents", "shares", "runs", "events"}
     assert grown == of_chats | {"principals", "credentials"}
-    assert await sweep(office.system) == 0
+    assert await sweep(office.system) == Swept(0, 0, 0, 0)
     assert (await office.read(full_chat["id"])) == full_chat
     office.clock.advance(61)
-    assert await sweep(office.system) == 1
+    assert await sweep(office.system) == Swept(1, 0, 0, 0)
     after = kept(office)
     assert {table: after[table] for table in of_chats} == {table: before[table] for table in of_chats}
     assert await office.read(stays["id"]) == stays
-    assert await sweep(office.system) == 0
+    assert await sweep(office.system) == Swept(0, 0, 0, 0)
 
 
 async def test_a_deleted_one_is_swept_too_and_its_id_is_free_again(office: Office) -> None:
@@ -145,7 +145,7 @@ async def test_more_than_one_batch_goes_in_one_sweep(office: Office) -> None:
     await sweep(office.system)
     await asyncio.gather(*(office.native("POST", "/chats", title=str(n), ttl_s=60) for n in range(203)))
     office.clock.advance(61)
-    assert await sweep(office.system) == 203
+    assert (await sweep(office.system)).expired_chats == 203
     assert kept(office)["chats"] == 0
 
 
@@ -158,7 +158,7 @@ async def test_one_that_ends_while_it_is_answered_takes_the_answer_with_it(offic
     task = asyncio.ensure_future(office.ask("POST", f"/chats/{chat['id']}/generate", body=body))
     await office.upstream.until_requests()
     office.clock.advance(61)
-    assert await sweep(office.system) == 1
+    assert (await sweep(office.system)).expired_chats == 1
     office.upstream.go_on()
     assert ((await task).status_code, (await task).json()["code"]) == (404, "not_found")
     assert kept(office) == before
@@ -173,14 +173,16 @@ async def test_other_organisations_are_swept_in_the_same_round_and_keep_what_is_
     await office.native("POST", "/chats", elsewhere, title="goes", ttl_s=60)
     await office.native("POST", "/chats", title="goes", ttl_s=60)
     office.clock.advance(61)
-    assert await sweep(office.system) == 2
+    assert (await sweep(office.system)).expired_chats == 2
     assert [chat["id"] for chat in (await office.native("GET", "/chats", elsewhere))["items"]] == [
         stays["id"]
     ]
 
 
 async def test_the_sweeper_comes_again_by_itself(office: Office) -> None:
-    sweeper = asyncio.create_task(sweep_for_ever(office.system, interval_s=0.01))
+    sweeper = asyncio.create_task(
+        sweep_for_ever(office.system, office.server.house.runner, interval_s=0.01, resume="never")
+    )
     try:
         for _ in range(2):
             await office.native("POST", "/chats", title="goes", ttl_s=60)
@@ -195,7 +197,15 @@ async def test_the_sweeper_comes_again_by_itself(office: Office) -> None:
 
 async def test_the_tables_that_hold_a_chats_rows_are_known() -> None:
     """A new table of chats must be thought of here: `ON DELETE CASCADE` is what empties it."""
-    assert set(_cascading()) == {"chat_people", "chat_tags", "documents", "messages", "runs", "shares"}
+    assert set(_cascading()) == {
+        "chat_people",
+        "chat_tags",
+        "documents",
+        "events",
+        "messages",
+        "runs",
+        "shares",
+    }
 
 
 def _cascading() -> Iterable[str]:
