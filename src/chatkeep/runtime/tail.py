@@ -79,8 +79,8 @@ class Tail:
     ) -> AsyncIterator[Batch]:
         """Everything after `after` (None: a snapshot first, then everything after it) as it comes.
 
-        An empty list is a heartbeat. Ends when the stream is old enough or the chat is gone, and when `told` is done or,
-        without it, the server is going. Raises `NotFound` at the beginning, and what `recheck` raises at any time.
+        An empty list is a heartbeat. Ends when the stream is old enough or the chat is gone, and when `told` is done
+        or, without it, the server is going. Raises `NotFound` at the beginning, and what `recheck` raises at any time.
         """
         limits = self._limits
         began = heard = checked = time.monotonic()
