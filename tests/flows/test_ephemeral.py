@@ -9,7 +9,7 @@ from typing import Any
 import apsw
 import pytest
 
-from chatkeep.runtime.sweeper import sweep, sweep_for_ever
+from chatkeep.runtime.sweeper import Swept, sweep, sweep_for_ever
 from chatkeep.store.migrate import migrations
 from tests.flows.office import Office
 from tests.upstream import DONE, Raw, finish_event, text_event
@@ -110,16 +110,26 @@ async def test_the_sweeper_leaves_no_row_of_it(office: Office) -> None:
     before = kept(office)
     full_chat = await full(office, ttl_s=60)
     grown = {table for table, count in kept(office).items() if count > before[table]}
-    of_chats = {"chats", "messages", "chat_tags", "chat_people", "documents", "shares", "runs", "idempotency"}
+    of_chats = {
+        "chats",
+        "messages",
+        "chat_tags",
+        "chat_people",
+        "documents",
+        "shares",
+        "runs",
+        "events",
+        "idempotency",
+    }
     assert grown == of_chats | {"principals", "credentials"}
-    assert await sweep(office.system) == 0
+    assert await sweep(office.system) == Swept(0, 0, 0, 0)
     assert (await office.read(full_chat["id"])) == full_chat
     office.clock.advance(61)
-    assert await sweep(office.system) == 1
+    assert await sweep(office.system) == Swept(1, 0, 0, 0)
     after = kept(office)
     assert {table: after[table] for table in of_chats} == {table: before[table] for table in of_chats}
     assert await office.read(stays["id"]) == stays
-    assert await sweep(office.system) == 0
+    assert await sweep(office.system) == Swept(0, 0, 0, 0)
 
 
 async def test_a_deleted_one_is_swept_too_and_its_id_is_free_again(office: Office) -> None:
@@ -147,7 +157,7 @@ async def test_more_than_one_batch_goes_in_one_sweep(office: Office) -> None:
     await sweep(office.system)
     await asyncio.gather(*(office.native("POST", "/chats", title=str(n), ttl_s=60) for n in range(203)))
     office.clock.advance(61)
-    assert await sweep(office.system) == 203
+    assert (await sweep(office.system)).expired_chats == 203
     assert kept(office)["chats"] == 0
 
 
@@ -175,14 +185,16 @@ async def test_other_organisations_are_swept_in_the_same_round_and_keep_what_is_
     await office.native("POST", "/chats", elsewhere, title="goes", ttl_s=60)
     await office.native("POST", "/chats", title="goes", ttl_s=60)
     office.clock.advance(61)
-    assert await sweep(office.system) == 2
+    assert (await sweep(office.system)).expired_chats == 2
     assert [chat["id"] for chat in (await office.native("GET", "/chats", elsewhere))["items"]] == [
         stays["id"]
     ]
 
 
 async def test_the_sweeper_comes_again_by_itself(office: Office) -> None:
-    sweeper = asyncio.create_task(sweep_for_ever(office.system, interval_s=0.01))
+    sweeper = asyncio.create_task(
+        sweep_for_ever(office.system, office.server.house.runner, interval_s=0.01, resume="never")
+    )
     try:
         for _ in range(2):
             await office.native("POST", "/chats", title="goes", ttl_s=60)
@@ -197,7 +209,7 @@ async def test_the_sweeper_comes_again_by_itself(office: Office) -> None:
 
 async def test_the_tables_that_hold_a_chats_rows_are_known() -> None:
     """A new table of chats must be thought of here: `ON DELETE CASCADE` is what empties it."""
-    held = {"chat_people", "chat_tags", "documents", "idempotency", "messages", "runs", "shares"}
+    held = {"chat_people", "chat_tags", "documents", "events", "idempotency", "messages", "runs", "shares"}
     assert set(_cascading()) == held
 
 

@@ -9,13 +9,14 @@ import base64
 import json
 import random
 import string
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from chatkeep.domain.chat import NewChat
 from chatkeep.domain.ids import AgentId, ChatId, OrganisationId, PrincipalId
 from chatkeep.domain.message import NewMessage
+from chatkeep.domain.page import write_cursor
 from chatkeep.domain.principal import Role
 from chatkeep.services import agents, chats, keys, organisations, people
 from chatkeep.services.context import Context
@@ -78,6 +79,7 @@ async def plant(world: World, owner: Caller, word: str) -> Estate:
         "POST", f"{at}/documents", owner, filename=f"{word}.txt", text=f"document {word}"
     )
     share = await world.native("POST", f"{at}/share", owner)
+    busy = await world.native("POST", "/chats", owner, **_chat(word, model["id"], None))
     deleted = await world.native("POST", "/chats", owner, title=f"deleted {word}")
     await world.native("DELETE", f"/chats/{deleted['id']}", owner)
     agent_id = (await agents.list_agents(ctx, limit=1, offset=0)).items[0].id
@@ -96,6 +98,8 @@ async def plant(world: World, owner: Caller, word: str) -> Estate:
         "shared": shared["id"],
         "shared_message": shared["messages"][0]["id"],
         "extra_message": shared["messages"][1]["id"],
+        "busy": busy["id"],
+        "run": f"01990000-1111-7000-8000-00000000{_digits(word)}",
         "deleted": deleted["id"],
         "document": document["id"],
         "folder": folder["id"],
@@ -119,6 +123,7 @@ async def plant(world: World, owner: Caller, word: str) -> Estate:
         "lexicon_chat": lexicon_chat,
         "free": FREE,
         "chats_cursor": (await world.native("GET", "/chats?limit=1", owner))["next_cursor"],
+        "runs_cursor": write_cursor(f"01990000-2222-7000-8000-00000000{_digits(word)}"),
         "models_cursor": (await world.native("GET", "/models?limit=1", owner))["next_cursor"],
     }
     await _finish(world, owner, word, ids)
@@ -227,11 +232,54 @@ async def _finish(world: World, owner: Caller, word: str, ids: Mapping[str, str]
             changes = ", ".join(f"{column} = coalesce({column}, '') || ' {word}'" for column in columns)
             execute(f"UPDATE {table} SET {changes} WHERE {key} = ?", (organisation_id,))
         execute("UPDATE models SET created_at = 1 WHERE id = ?", (ids["extra_model"],))
-        running = (organisation_id, f"run-{_digits(word)}", ids["deleted"], "-", ids["model"], "running", 1)
-        names = "organisation_id, id, chat_id, answer_id, model_id, state, started_at"
-        execute(f"INSERT INTO runs ({names}) VALUES (?, ?, ?, ?, ?, ?, ?)", running)
+        _begin_run(execute, organisation_id, word, ids)
 
     await store._writer.submit(step)
+
+
+def _begin_run(
+    execute: Callable[..., object], organisation_id: str, word: str, ids: Mapping[str, str]
+) -> None:
+    """An answer of another process that has said a little and grows for ever; and tokens used long ago."""
+    chat_id, run_id = ids["busy"], ids["run"]
+    answer_id = f"answer-{_digits(word)}"
+    _insert(
+        execute,
+        "runs",
+        organisation_id=organisation_id,
+        id=run_id,
+        chat_id=chat_id,
+        principal_id=ids["owner"],
+        question_id="-",
+        answer_id=answer_id,
+        model_id=ids["model"],
+        wish="{}",
+        state="running",
+        first_seq=4,
+        holder=f"holder {word}",
+        lease_until=4_000_000_000_000_000,
+        started_at=1,
+        error=word,
+    )
+    where = "WHERE organisation_id = ? AND chat_id = ?"
+    execute(
+        f"UPDATE messages SET id = ?, status = 'generating' {where} AND seq = 2",
+        (answer_id, organisation_id, chat_id),
+    )
+    changed = "status = 'generating', version = 5, current_message_id = ?"
+    execute(
+        f"UPDATE chats SET {changed} WHERE organisation_id = ? AND id = ?",
+        (answer_id, organisation_id, chat_id),
+    )
+    for seq, kind, text in ((4, "run.started", None), (5, "run.delta", f"grown {word}")):
+        event = {"seq": seq, "kind": kind, "text": text, "at": 1, "run_id": run_id}
+        _insert(execute, "events", organisation_id=organisation_id, chat_id=chat_id, **event)
+    _insert(execute, "budgets", organisation_id=organisation_id, started_at=1, tokens=5)
+
+
+def _insert(execute: Callable[..., object], table: str, **row: Any) -> None:
+    places = ", ".join("?" * len(row))
+    execute(f"INSERT INTO {table} ({', '.join(row)}) VALUES ({places})", tuple(row.values()))
 
 
 def _digits(word: str) -> str:

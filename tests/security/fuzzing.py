@@ -105,7 +105,11 @@ def serving(data: Path) -> Iterator[Served]:
         stack = AsyncExitStack()
         upstream = await stack.enter_async_context(ScriptedUpstream())
         world = await stack.enter_async_context(open_world(data, FakeClock(), upstream))
-        return stack, world, await plant(world, world.owner, "planted")
+        estate = await plant(world, world.owner, "planted")
+        house = world.server.house
+        house.tail.close()  # whoever follows a chat is told what there is, and that is all
+        house.turns._wait_s = 0.1  # one of its chats is busy for ever
+        return stack, world, estate
 
     stack, world, estate = asyncio.run_coroutine_threadsafe(open_up(), loop).result(60)
     try:

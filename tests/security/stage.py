@@ -22,13 +22,14 @@ from chatkeep.services import credentials, keys, people, tokens
 from tests.security.declared import Asked, Row, Table
 from tests.security.estate import CANARY, TWIN_LACKS, Estate, colleague, operator, plant
 from tests.security.ledger import Ledger
-from tests.upstream import ScriptedUpstream
+from tests.upstream import Script, ScriptedUpstream
 from tests.world import Caller, FakeClock, World, open_world
 
 B_WORD, TWIN_WORD = "schlichtwort", "zwillingswort"
 TWIN_IDS = ("00000000-0000-7000-8000-000000000001", "ffffffff-0000-7000-8000-000000000001")
 MACHINE = "machine"  # the service behind the access token; in the twins it may only read
-LIMITS = {"runs_per_organisation_max": 2}  # one of A's is running, and one of the twins'
+LIMITS = {"runs_per_organisation_max": 2, "tokens_per_organisation_max": 1_000_000}
+"""One run of A's is running, and one of the twins'; budgets are looked at."""
 DEAD = (
     "anonymous",
     "revoked",
@@ -49,6 +50,14 @@ ROLES: Mapping[str, Role] = {
 }
 COLUMNS = (*ROLES, "A narrow key", *DEAD)
 PUBLIC_COLUMNS = ("anonymous", "A owner", "revoked")
+
+
+class Terse(ScriptedUpstream):
+    """Says everything at once, so that the journal is the same each time."""
+
+    def _echo(self, body: dict[str, Any]) -> Script:
+        echo = super()._echo(body)
+        return replace(echo, chunks=["".join(echo.chunks)])
 
 
 @dataclass(frozen=True)
@@ -105,10 +114,11 @@ class Matrix:
 @asynccontextmanager
 async def open_matrix(data: Path) -> AsyncIterator[Matrix]:
     """A world with the three organisations and all columns, its rows kept."""
-    async with ScriptedUpstream() as upstream, open_world(data, FakeClock(), upstream, **LIMITS) as world:
+    async with Terse() as upstream, open_world(data, FakeClock(), upstream, **LIMITS) as world:
         a = await plant(world, world.owner, CANARY)
         b = await plant(world, await world.organisation("Stranger"), B_WORD)
         secrets = await _columns(world, a)
+        world.server.house.tail.close()  # whoever follows a chat is told what there is, and that is all
         ledger = Ledger(world)
         try:
             secrets["A owner"], secrets["B owner"] = a.owner.key, b.owner.key
@@ -184,6 +194,7 @@ async def _twin(world: World, ledger: Ledger, a: Estate, organisation_id: str) -
         *lacking,
         (shorter, (a.ids["shared_message"], organisation_id, a.ids["shared"])),
         (elsewhere, (organisation_id, a.ids["session"])),
+        ("UPDATE budgets SET started_at = 4000000000000000 WHERE organisation_id = ?", (organisation_id,)),
         (
             "UPDATE principals SET role = 'read-only' WHERE organisation_id = ? AND name = ?",
             (organisation_id, MACHINE),

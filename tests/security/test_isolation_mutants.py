@@ -35,17 +35,21 @@ SAMPLE = (
     "chat_update",
     "chat_soft_delete",
     "document_get",
+    "events_after",
     "folder_get",
     "idempotency_get",
     "messages_all",
     "model_get",
+    "run_ask_to_stop",
+    "run_get",
     "share_get",
 )
 
 # Their ids are made by the server in the same request, or unique on the whole server: no other row can be meant.
-HARMLESS = frozenset({"run_end", "credential_used"})
+HARMLESS = frozenset({"run_end", "run_holds", "credential_used"})
 
-# Reached by the command line, by sign-up (which is the first organisation's only) or by no one yet.
+# Reached by the command line, by sign-up (which is the first organisation's only), by what moves by itself, or by no
+# one yet.
 WITHOUT_ROUTE = frozenset(
     {
         "credential_get",
@@ -56,6 +60,8 @@ WITHOUT_ROUTE = frozenset(
         "principal_set_role",
         "principals_all",
         "principals_with_email_count",
+        "run_release",
+        "run_take",
     }
 )
 

@@ -99,7 +99,7 @@ class Tail:
                 if batch:
                     cursor, heard = _last_of(batch), now
                     yield batch
-                elif told is not None and told.done():
+                elif self._is_closing if told is None else told.done():
                     return
                 elif now - heard >= limits.sse_heartbeat_s:
                     heard = now

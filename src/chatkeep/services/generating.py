@@ -171,7 +171,8 @@ async def finish_in(tx: Transaction, started: StartedRun, generated: Generated) 
     """The part of `finish` that belongs into the transaction."""
     run, system = started.run, started.system
     if await chats.access(tx, run.chat_id) is None:
-        outcome = Outcome(run, None, generated.usage, None)  # purged meanwhile, and the run with it
+        # Purged meanwhile, and the run with it; that its pieces were refused then is no error of the model's.
+        outcome = Outcome(run, None, generated.usage, None)
     else:
         message = await _answer(tx, started, generated)
         await _end(tx, started, generated, message)

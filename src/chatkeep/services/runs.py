@@ -174,12 +174,10 @@ async def stop(ctx: Context, chat_id: ChatId, run_id: RunId | None = None) -> li
     async def body(tx: Transaction) -> list[Run]:
         await access.changeable(tx, ctx, chat_id)
         running = await runs.running_in(tx, chat_id)
-        if (
-            run_id is not None
-            and (known := await runs.get(tx, run_id)) is not None
-            and known.chat_id != chat_id
-        ):
-            raise NotFound(NOUN)
+        if run_id is not None:
+            known = await runs.get(tx, run_id)
+            if known is None or known.chat_id != chat_id:
+                raise NotFound(NOUN)
         await runs.ask_to_stop(tx, chat_id, run_id, now=ctx.now_us())
         return [run for run in running if run_id in (None, run.id)]
 

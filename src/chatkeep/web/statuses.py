@@ -32,6 +32,7 @@ DEFAULT: Mapping[str, int] = {
     "session_ended": 409,
     "idempotency_mismatch": 422,
     "idempotency_in_flight": 409,
+    "lease_lost": 409,
     "exhausted": 429,
     "rate_limited": 429,
     "unavailable": 503,

@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any, cast
 
+import orjson
 import pytest
 from pydantic import ValidationError
 
 from chatkeep.dialects.cuadra import errors, stream, translate, wire
 from chatkeep.domain.chat import UNSET, Chat, ChatThread
-from chatkeep.domain.errors import ChatkeepError, InvalidField, MissingCredential, RateLimited, StoreLost
+from chatkeep.domain.errors import (
+    ChatkeepError,
+    InvalidField,
+    MissingCredential,
+    RateLimited,
+    ShuttingDown,
+    StoreLost,
+)
+from chatkeep.domain.event import Event, EventKind
 from chatkeep.domain.ids import AgentId, ChatId, MessageId, ModelId, OrganisationId, PrincipalId, RunId
 from chatkeep.domain.message import Message
 from chatkeep.domain.model import Model, ModelCard
 from chatkeep.domain.run import Run
 from chatkeep.domain.usage import Usage
-from chatkeep.models.port import ReasoningDelta, TextDelta
 from chatkeep.runtime.runner import LiveRun
-from chatkeep.services.runs import Outcome, StartedRun, Wish
+from chatkeep.services.generating import Outcome, StartedRun
+from chatkeep.services.wishes import Wish
 
 NOON_US = 1_705_314_600_000_000
 CHAT = Chat(
@@ -62,16 +72,26 @@ CHAT = Chat(
 )
 MODEL = Model(OrganisationId("org_abc123"), ModelId("m"), ModelCard("M", 100), True, NOON_US, NOON_US)
 RUN = Run(
-    OrganisationId("org_abc123"),
-    RunId("r"),
-    CHAT.id,
-    None,
-    MessageId("m9"),
-    MODEL.id,
-    "running",
-    NOON_US,
-    None,
-    None,
+    organisation_id=OrganisationId("org_abc123"),
+    id=RunId("r"),
+    chat_id=CHAT.id,
+    principal_id=PrincipalId("user_xyz789"),
+    question_id=MessageId("m8"),
+    answer_id=MessageId("m9"),
+    model_id=MODEL.id,
+    wish={},
+    request=None,
+    state="running",
+    first_seq=4,
+    epoch=1,
+    holder="here",
+    lease_until=NOON_US,
+    stop_requested_at=None,
+    usage=None,
+    response_time_ms=None,
+    started_at=NOON_US,
+    ended_at=None,
+    error=None,
 )
 
 
@@ -118,6 +138,24 @@ def test_a_chat_without_a_model_names_the_first() -> None:
     assert translate.chat_item(nameless, models={MODEL.id: MODEL}, first=MODEL)["model"] is not None
     assert translate.chat_item(nameless, models={}, first=None)["modelId"] == ""
     assert translate.chat_item(CHAT, models={}, first=MODEL)["modelId"] == "model_large-model"
+
+
+@pytest.mark.parametrize(
+    ("stored", "written"),
+    [
+        (2.0, b"2"),
+        (1.5, b"1.5"),
+        (-3.0, b"-3"),
+        (1e300, b"1e+300"),
+        (2.0**53, b"9007199254740992"),
+        (None, b"null"),
+    ],
+)
+def test_a_multiplier_is_written_as_the_vendor_does_whatever_its_size(
+    stored: float | None, written: bytes
+) -> None:
+    model = replace(MODEL, card=replace(MODEL.card, credit_multiplier=stored))
+    assert b'"creditMultiplier":' + written in orjson.dumps(translate.model_out(model))
 
 
 def test_a_model_shows_all_that_is_known() -> None:
@@ -225,38 +263,60 @@ def test_errors_in_the_vendors_words() -> None:
     assert (late.headers["retry-after"], late.headers["x-ratelimit-remaining"]) == ("60", "0")
 
 
-async def _stream(live: LiveRun) -> bytes:
-    return b"".join([event async for event in stream.events(live)])
+def _event(seq: int, kind: EventKind, text: str | None = None, **values: Any) -> Event:
+    return Event(RUN.organisation_id, CHAT.id, seq, NOON_US, kind, RUN.id, text=text, **values)
 
 
-def _live() -> LiveRun:
+async def _stream(*batches: list[Event], failure: ChatkeepError | None = None) -> bytes:
+    async def journal() -> AsyncIterator[list[Event]]:
+        for batch in batches:
+            yield batch
+
     nothing = cast("Any", None)
-    return LiveRun(StartedRun(nothing, RUN, nothing, Wish(), CHAT, None))
+    live = LiveRun(StartedRun(nothing, RUN, nothing, Wish(), CHAT, None))
+    if failure is not None:
+        live.fail(failure)
+    return b"".join([event async for event in stream.events(live, journal())])
 
 
-async def test_a_stream_from_pieces() -> None:
-    live = _live()
-    for piece in (ReasoningDelta("Hm"), TextDelta("Gru"), TextDelta("ezi")):
-        live.add(piece)
-    outcome = Outcome(RUN, _message("m9", 4, None, content="Gruezi"), Usage(3, 2), None)
-    live.end(outcome)
-    last = (
-        b'data: {"id":"chat_abc123","delta":"","finished":true,'
-        b'"usage":{"inputTokens":3,"outputTokens":2,"totalTokens":5}}\n\ndata: [DONE]\n\n'
+LAST = (
+    b'data: {"id":"chat_abc123","delta":"","finished":true,'
+    b'"usage":{"inputTokens":3,"outputTokens":2,"totalTokens":5}}\n\ndata: [DONE]\n\n'
+)
+
+
+async def test_a_stream_from_a_journal() -> None:
+    answer = _message("m9", 4, None, content="Gruezi")
+    counted: Any = {"usage": {"input_tokens": 3, "output_tokens": 2}, "error": None, "response_time_ms": 5}
+    said = await _stream(
+        [_event(4, "run.started"), _event(5, "run.reasoning", "Hm")],
+        [],
+        [_event(6, "message.created", message=replace(answer, content=""))],
+        [_event(7, "run.delta", "Gru"), _event(8, "run.delta", "ezi")],
+        [_event(9, "run.completed", message=answer, data=counted), _event(10, "run.delta", "never")],
     )
-    assert await _stream(live) == (
-        b'data: {"id":"chat_abc123","delta":"","reasoning":"Hm","finished":false}\n\n'
+    assert said == (
+        b'data: {"id":"chat_abc123","delta":"","reasoning":"Hm","finished":false}\n\n: \n\n'
         b'data: {"id":"chat_abc123","delta":"Gru","finished":false}\n\n'
-        b'data: {"id":"chat_abc123","delta":"ezi","finished":false}\n\n' + last
+        b'data: {"id":"chat_abc123","delta":"ezi","finished":false}\n\n' + LAST
     )
     whole = b'data: {"id":"chat_abc123","delta":"Gruezi","finished":false}\n\n'
-    assert stream.replay(outcome) == whole + last
+    assert stream.replay(Outcome(RUN, answer, Usage(3, 2), None)) == whole + LAST
+
+
+def _broken(sentence: bytes) -> bytes:
+    return (
+        b'data: {"id":"chat_abc123","delta":"","finished":true,"usage":null,'
+        b'"error":{"code":"service_error","message":"' + sentence + b'"}}\n\ndata: [DONE]\n\n'
+    )
+
+
+async def test_a_stream_of_a_failed_run_says_why() -> None:
+    failed: Any = {"usage": None, "error": "The upstream fell over.", "response_time_ms": 5}
+    assert await _stream([_event(4, "run.failed", data=failed)]) == _broken(b"The upstream fell over.")
 
 
 async def test_a_stream_whose_end_could_not_be_written_says_so() -> None:
-    live = _live()
-    live.fail(StoreLost("The store is lost."))
-    assert await _stream(live) == (
-        b'data: {"id":"chat_abc123","delta":"","finished":true,"usage":null,'
-        b'"error":{"code":"service_error","message":"The store is lost."}}\n\ndata: [DONE]\n\n'
-    )
+    assert await _stream(failure=StoreLost("The store is lost.")) == _broken(b"The store is lost.")
+    told = await _stream([_event(5, "run.delta", "Gru")])
+    assert told.endswith(_broken(str(ShuttingDown()).encode())), "the server went first"

@@ -1,4 +1,4 @@
-"""The end of a process: answers get a little time, then they are given back with all they said, for another to go on."""
+"""The end of a process: answers get a little time, then are given back with all they said, for another to go on."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from chatkeep.domain.ids import ChatId, MessageId
 from chatkeep.domain.message import Message, MessageRole
 from chatkeep.models.port import Turn
-from chatkeep.services.runs import BYTES_PER_TOKEN, fit
+from chatkeep.services.generating import BYTES_PER_TOKEN, fit
 
 ROLES: tuple[MessageRole, ...] = ("user", "assistant", "system", "tool")
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=40)

@@ -17,6 +17,7 @@ from chatkeep.domain.usage import Usage
 from chatkeep.services.wishes import Wish
 
 NAME = "cuadra"
+WHOLE_MAX = 2**53
 _WITHOUT_CONTENT: JsonObject = {NAME: {"content": None}}
 _ONLY_WHERE_KNOWN = (
     "supportsTools",
@@ -210,5 +211,8 @@ def _new_message(body: wire.MessageIn, author: PrincipalId) -> NewMessage:
 
 
 def _number(value: float | None) -> float | None:
-    # The column holds doubles, and the vendor writes 2 where it means two.
-    return int(value) if value is not None and value.is_integer() else value
+    # The column holds doubles, and the vendor writes 2 where it means two. A double beyond 2^53 counts nothing, and our
+    # JSON has no integers of that size.
+    if value is None or not value.is_integer() or abs(value) > WHOLE_MAX:
+        return value
+    return int(value)
