@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +32,12 @@ http {{ access_log off; sendfile on; keepalive_requests 1000000000; default_type
   fastcgi_temp_path {folder}; uwsgi_temp_path {folder}; scgi_temp_path {folder};
   server {{ listen 127.0.0.1:{port}; root {folder}/bodies; }} }}
 """
+
+
+NOBODY = {
+    "CHATKEEP_LOCAL_MODEL": "false",
+    "CHATKEEP_PROVIDERS__NOBODY__BASE_URL": f"http://{HOST}:9/v1",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,21 +81,19 @@ class Running:
 
 
 @contextmanager
-def chatkeep(folder: Path, key: str = "") -> Iterator[Running]:
+def chatkeep(
+    folder: Path, key: str = "", *, program: Sequence[str] = (), settings: Mapping[str, str] = NOBODY
+) -> Iterator[Running]:
     """`chatkeep serve` as it comes, on the data in `folder` and with all it writes in a file there.
 
-    Without the offline model; with a provider nobody asks, so that chats have a model. `key` for a folder that was
-    started before.
+    By default without the offline model, and with a provider nobody asks, so that chats have a model. `key` for a
+    folder that was started before; `program` is what Python runs instead of chatkeep's own.
     """
     port = free_port()
-    settings = {
-        "CHATKEEP_LOCAL_MODEL": "false",
-        "CHATKEEP_PROVIDERS__NOBODY__BASE_URL": f"http://{HOST}:9/v1",
-    }
     chosen = [f"{name}={value}" for name, value in settings.items()]
-    program = Path(sys.executable).with_name("chatkeep")
+    started = [sys.executable, *program] if program else [str(Path(sys.executable).with_name("chatkeep"))]
     # Bytecode is there after an installation; a shell that forbids it would make every start compile anew.
-    command = ["env", "-u", "PYTHONDONTWRITEBYTECODE", *chosen, str(program), "serve"]
+    command = ["env", "-u", "PYTHONDONTWRITEBYTECODE", *chosen, *started, "serve"]
     command += ["--host", HOST, "--port", str(port), "--data", str(folder / "data")]
     with _process(command, folder / "said") as (pid, began):
         start_s = _until_up(port, "/health", began)

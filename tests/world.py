@@ -132,6 +132,16 @@ class World:
             self.system, OrganisationId(caller.organisation_id), is_suspended=True
         )
 
+    async def until_said(self, chat_id: str, text: str = "") -> None:
+        """Wait until a running answer of the chat has said something that holds `text`, by its journal."""
+        after = 0
+        said = ""
+        while not said or text not in said:
+            page = await self.native("GET", f"/chats/{chat_id}/events?after={after}&wait_s=10")
+            said += "".join(each["text"] for each in page["items"] if each["type"] == "run.delta")
+            assert page["after"] > after, "nothing was said for ten seconds"
+            after = page["after"]
+
     def _operator(self, caller: Caller) -> Context:
         organisation_id = OrganisationId(caller.organisation_id)
         return Context(self.system, organisations.operator(organisation_id, PrincipalId(caller.principal_id)))

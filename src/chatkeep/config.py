@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import MutableMapping
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import AliasChoices, BaseModel, Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AliasChoices, BaseModel, BeforeValidator, Field, IPvAnyNetwork, SecretStr
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+
+def _listed(value: object) -> object:
+    return [each.strip() for each in value.split(",") if each.strip()] if isinstance(value, str) else value
 
 
 class ProviderSettings(BaseModel, extra="forbid"):
@@ -31,6 +35,10 @@ class Settings(BaseSettings):
     data: Path = Field(Path("data"), description="Folder of the database and the secrets.")
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes any free one.")
+    trusted_proxies: Annotated[tuple[IPvAnyNetwork, ...], NoDecode, BeforeValidator(_listed)] = Field(
+        (),
+        description="Addresses or networks (CIDR), with commas between, whose `X-Forwarded-For` is believed.",
+    )
     log_level: str = Field(
         "info", pattern="^(debug|info|warning|error)$", description="Least level that is logged."
     )
@@ -59,6 +67,10 @@ class Settings(BaseSettings):
         10, ge=1, le=1000, description="Answers generated at once for a tenant."
     )
     run_wall_s: float = Field(600, ge=1, le=7200, description="Longest time one answer may take, seconds.")
+    allowed_origins: str = Field(
+        "",
+        description="Origins of web pages that may open WebSockets, with commas between: https://chat.example.com.",
+    )
     lease_s: float = Field(
         30, ge=1, le=600, description="How long a run is held without a sign of life of its server, seconds."
     )
@@ -107,6 +119,11 @@ class Settings(BaseSettings):
         30, ge=0.05, le=3600, description="How long a client may stop reading, seconds."
     )
     rendered_cache_bytes: int = Field(32 * 1024 * 1024, ge=0, description="Memory for rendered chats, bytes.")
+    metrics_token: SecretStr | None = Field(
+        None,
+        min_length=16,
+        description="Bearer token that `/metrics` asks for; without it they are open to everybody.",
+    )
     local_model: bool = Field(True, description="Offer the offline model when it is installed.")
     local_model_threads: int | None = Field(
         None, ge=1, le=256, description="Its threads; all cores but one if unset."

@@ -96,6 +96,7 @@ def make_system(settings: Settings, *, clock: Clock | None = None, entropy: Entr
             issuer=settings.issuer,
             fold_after_s=settings.fold_after_s,
             purge_deleted_after_s=settings.purge_deleted_after_s,
+            allowed_origins=frozenset(filter(None, map(str.strip, settings.allowed_origins.split(",")))),
         ),
         keyring=open_keyring(data / SECRETS, entropy),
         throttle=Throttle(clock),
@@ -162,15 +163,23 @@ def make_server(
 
     drain.on_begin(house.tail.close)
     drain.on_begin(lambda: house.runner.begin_drain(settings.drain_s * RUNS_SHARE))
-    edge = Edge(house, dialects, drain=drain, lifespan=lifespan, requests_log=requests_log)
+    token = settings.metrics_token
+    edge = Edge(
+        house,
+        dialects,
+        drain=drain,
+        lifespan=lifespan,
+        requests_log=requests_log,
+        metrics_token=None if token is None else token.get_secret_value(),
+    )
     return Server(house, edge, drain, system.limits)
 
 
 def make_house(settings: Settings, system: System) -> House:
     """Everything a request can reach, over an open system."""
-    bell = LocalBell()
-    system.store.listen(bell.ring)
     limits = system.limits
+    bell = LocalBell(min(1.0, limits.sse_heartbeat_s / 2, limits.stream_recheck_s / 2))
+    system.store.listen(bell.ring)
     return House(
         system=system,
         runner=Runner(system, wall_s=limits.run_wall_s),

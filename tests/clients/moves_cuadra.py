@@ -268,7 +268,7 @@ CARD_MOVES: dict[str, tuple[str, Any, Any]] = {
     "maxTokensPerRequest": ("max_tokens_per_request", None, 4096),
     "metadata": ("metadata", {}, {"team": "blue"}),
     "modelName": ("model_name", "scripted", "another"),
-    "provider": ("provider", "scripted", "another"),
+    "provider": ("provider", None, "scripted"),
     "supportsStreaming": ("supports_streaming", True, False),
 }
 

@@ -11,8 +11,9 @@ import json
 import os
 import signal
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from chatkeep import wiring
 from chatkeep.cli import logs
@@ -20,6 +21,7 @@ from chatkeep.cli.serve import _serve
 from chatkeep.config import ProviderSettings, Settings
 from chatkeep.edge import server
 from chatkeep.store import sqlite_writer
+from tests.crash import faults
 
 PRELOADED = (logs, server, wiring)
 OFTEN_S, OFTEN_BYTES = 0.02, 64 * 1024
@@ -27,12 +29,18 @@ OFTEN_S, OFTEN_BYTES = 0.02, 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Where the server keeps its data and writes what it says; `folds_often` lets it die in checkpoints too."""
+    """Where the server keeps its data and writes what it says; `folds_often` lets it die in checkpoints too.
+
+    `settings` go before those that all have; `fault` is where it ends itself (`tests.crash.faults`), at which pass.
+    """
 
     data: str
     log: str
     upstream_url: str
     folds_often: bool = False
+    settings: dict[str, Any] = field(default_factory=dict)
+    fault: str | None = None
+    at_pass: int = 1
 
     def line(self) -> str:
         """As the nursery reads it."""
@@ -55,7 +63,10 @@ def serve(wanted: Wanted) -> int:
         local_model=False,
         log_requests=False,
         providers={"scripted": ProviderSettings(base_url=wanted.upstream_url)},
+        **wanted.settings,
     )
+    if wanted.fault is not None:
+        faults.set_trap(wanted.fault, wanted.at_pass)
     return _serve(settings)
 
 

@@ -58,8 +58,7 @@ class ServerProcess:
 
     async def start(self) -> None:
         """Start it and wait until it takes requests."""
-        self._log.write_bytes(b"")
-        self.pid = self._start_command() if self._nursery is None else self._nursery.fork(self._wanted)
+        self.launch()
         until = monotonic() + START_S
         while (found := re.search(r"ready at (\S+)", said := self._log.read_text())) is None:
             assert self._is_alive(), f"the server ended at its start:\n{said}"
@@ -69,12 +68,36 @@ class ServerProcess:
         if shown := re.search(r"CHATKEEP_KEY=(\S+)", self._log.read_text()):
             self.key = shown[1]
 
+    def launch(self) -> None:
+        """Start it, and do not wait."""
+        self._log.write_bytes(b"")
+        self.pid = self._start_command() if self._nursery is None else self._nursery.fork(self._wanted)
+
     async def kill(self) -> None:
         """SIGKILL, and wait until it is gone."""
+        self.send(signal.SIGKILL)
+        await self.ended()
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal, if it is still there."""
         with suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGKILL)
-        while self._is_alive():  # noqa: ASYNC110 - another process, which tells nobody
-            await asyncio.sleep(LOOK_S)
+            os.kill(self.pid, number)
+
+    async def ended(self, within_s: float = START_S) -> None:
+        """Wait until it is gone."""
+        async with asyncio.timeout(within_s):
+            while self._is_alive():  # noqa: ASYNC110 - another process, which tells nobody
+                await asyncio.sleep(LOOK_S)
+
+    @property
+    def exit_code(self) -> int | None:
+        """How it ended; known of those that were started as an operator would."""
+        return None if self._command is None else self._command.poll()
+
+    @property
+    def said(self) -> str:
+        """Its log."""
+        return self._log.read_text()
 
     def _is_alive(self) -> bool:
         if self._command is not None:
@@ -89,6 +112,7 @@ class ServerProcess:
         wanted = {
             "CHATKEEP_LOCAL_MODEL": "false",
             "CHATKEEP_PROVIDERS__SCRIPTED__BASE_URL": self._wanted.upstream_url,
+            **{f"CHATKEEP_{name.upper()}": str(value) for name, value in self._wanted.settings.items()},
         }
         command = [
             str(Path(sys.executable).with_name("chatkeep")),

@@ -56,7 +56,8 @@ BREACHES = {
         "without an end",
     ),
     "a request that never ends": (
-        "INSERT INTO idempotency SELECT organisation_id, 'p', 'r', 'k', x'', NULL, NULL, 1 FROM chats LIMIT 1",
+        "INSERT INTO idempotency SELECT organisation_id, 'p', 'r', 'k', NULL, x'', NULL, NULL, '{}', 1"
+        " FROM chats LIMIT 1",
         "waits",
     ),
     "a message without its chat": ("DELETE FROM chats WHERE id = :chat_id", "refers to nothing"),

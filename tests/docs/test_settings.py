@@ -38,11 +38,13 @@ def test_bounds_are_told() -> None:
     page = PAGE.read_text(encoding="utf-8")
     for line in (
         "| `CHATKEEP_PORT` | `8000` | 0 to 65535 |",
+        "| `CHATKEEP_TRUSTED_PROXIES` |  |  |",
         "| `CHATKEEP_LOG_FORMAT` | `json` | json or console |",
         "| `CHATKEEP_SIGN_UP_OPEN` | `false` | true or false |",
         "| `CHATKEEP_ISSUER` | `chatkeep` | 1 to 200 characters |",
         "| `CHATKEEP_RENDERED_CACHE_BYTES` | `33554432` | at least 0 |",
         "| `CHATKEEP_SWEEP_INTERVAL_S` | `10` | 0.05 to 3600 |",
+        "| `CHATKEEP_METRICS_TOKEN` |  | at least 16 characters |",
         "| `CHATKEEP_LOCAL_MODEL_THREADS` |  | 1 to 256 |",
         "| `CHATKEEP_PROVIDERS__NAME__BASE_URL` | required |",
     ):
@@ -62,15 +64,22 @@ def test_secrets_are_dots() -> None:
     done = invoke(
         "config",
         key="ck_hush",
+        metrics_token="hush, hush, and hush",
         providers__near__base_url="http://me:hush@127.0.0.1:9/v1",
         providers__near__api_key="sk-hush",
     )
     told = rows(done)
     assert "hush" not in done.out + done.err
     assert told["CHATKEEP_KEY"] == ("••••••••", "environment")
+    assert told["CHATKEEP_METRICS_TOKEN"] == ("••••••••", "environment")
     assert told["CHATKEEP_PROVIDERS__NEAR__API_KEY"] == ("••••••••", "environment")
     assert told["CHATKEEP_PROVIDERS__NEAR__BASE_URL"] == ("http://••••••••@127.0.0.1:9/v1", "environment")
     assert told["CHATKEEP_PROVIDERS__NEAR__SILENCE_S"] == ("60", "default")
+
+
+def test_a_list_is_told_as_it_is_written() -> None:
+    told = rows(invoke("config", trusted_proxies="10.0.0.0/8,::1 , 192.0.2.7"))
+    assert told["CHATKEEP_TRUSTED_PROXIES"] == ("10.0.0.0/8, ::1/128, 192.0.2.7/32", "environment")
 
 
 def test_a_name_that_is_no_setting_is_pointed_out() -> None:
@@ -83,6 +92,7 @@ def test_a_name_that_is_no_setting_is_pointed_out() -> None:
     ("options", "settings", "line"),
     [
         ([], {"port": "99999"}, "CHATKEEP_PORT: Input should be less than or equal to 65535"),
+        ([], {"trusted_proxies": "::1, nobody"}, "CHATKEEP_TRUSTED_PROXIES: value is not a valid IPv4"),
         (["--port", "99999"], {}, "--port: Input should be less than or equal to 65535"),
         (
             [],

@@ -200,6 +200,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"model_id": UNKNOWN_ID}, "model_id"),
     ({"model_id": "no id"}, "model_id"),
     ({"origin": "connector"}, "origin"),
+    ({"origin": "m2m"}, "origin"),
     ({"source": "s" * 201}, "source"),
     ({"ttl_s": 0}, "ttl_s"),
     ({"ttl_s": -1}, "ttl_s"),
@@ -229,6 +230,33 @@ async def test_what_breaks_a_rule_is_refused_and_nothing_is_made(
     assert (await office.native("GET", "/chats?owner=any"))["total_count"] == 0
 
 
+@pytest.mark.parametrize("content_type", [None, "application/json", "application/x-www-form-urlencoded"])
+async def test_where_all_fields_may_be_left_out_the_body_may_be_too(
+    office: Office, content_type: str | None
+) -> None:
+    """`curl -X POST` sends no content type, `curl -d ''` that of a form."""
+    headers = {**office.owner.bearer, **({"content-type": content_type} if content_type else {})}
+    made = await office.client.post(f"{NATIVE}/chats", headers=headers)
+    assert (made.status_code, made.json()["visibility"]) == (201, "private")
+    chat = await office.chat("Hi")
+    asked = await office.client.post(f"{NATIVE}/chats/{chat['id']}/generate", headers=headers)
+    assert asked.json()["message"]["content"] == "You said: Hi"
+
+
+async def test_an_absent_body_and_an_empty_object_are_the_same_request(office: Office) -> None:
+    headers = {**office.owner.bearer, "idempotency-key": "k"}
+    made = await office.client.post(f"{NATIVE}/chats", headers=headers)
+    again = await office.client.post(f"{NATIVE}/chats", headers=headers, json={})
+    assert (made.status_code, again.content) == (201, made.content)
+
+
+async def test_null_is_no_body_and_a_body_that_is_needed_is_asked_for(office: Office) -> None:
+    for path in ("/chats", "/folders", "/models"):
+        assert (await office.refusal(422, "POST", path, body=b"null"))["code"] == "invalid_field"
+    assert (await office.refusal(422, "POST", "/folders"))["field"] in ("name", "body")
+    assert (await office.native("GET", "/chats"))["items"] == []
+
+
 async def test_an_id_is_taken_for_good_while_the_chat_can_come_back(office: Office) -> None:
     await office.native("POST", "/chats", id="mine")
     assert (await office.refusal(409, "POST", "/chats", body={"id": "mine"}))["code"] == "already_exists"
@@ -238,10 +266,13 @@ async def test_an_id_is_taken_for_good_while_the_chat_can_come_back(office: Offi
     assert (await office.native("POST", "/chats", elsewhere, id="mine"))["id"] == "mine"
 
 
-async def test_only_a_service_may_call_itself_a_connector(office: Office) -> None:
+@pytest.mark.parametrize("origin", ["m2m", "connector"])
+async def test_only_a_service_may_say_that_a_machine_asked(office: Office, origin: str) -> None:
     service = await office.service()
-    assert (await office.native("POST", "/chats", service, origin="connector"))["origin"] == "connector"
-    assert (await office.native("POST", "/chats", origin="m2m"))["origin"] == "m2m"
+    assert (await office.native("POST", "/chats", service, origin=origin))["origin"] == origin
+    problem = await office.refusal(422, "POST", "/chats", body={"origin": origin})
+    assert problem["detail"] == f"origin: only a service may create chats as '{origin}'"
+    assert (await office.native("POST", "/chats", origin="api"))["origin"] == "api"
 
 
 async def test_expand_chooses_what_is_included(office: Office) -> None:
@@ -262,7 +293,7 @@ async def test_the_model_of_a_chat_moves_and_falls_back_to_one_that_can_answer(o
     kept = ("display_name", "context_window", "provider", "model_name")
     await office.native("PUT", f"/models/{first['id']}", **{name: first[name] for name in kept})
     dead = await office.native(
-        "POST", "/models", display_name="dead", context_window=4096, is_recommended=True, provider="nowhere"
+        "POST", "/models", display_name="dead", context_window=4096, is_recommended=True
     )
     chat = await office.chat("Hi", model_id=dead["id"])
     assert chat["model_id"] == dead["id"]

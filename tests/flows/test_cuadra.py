@@ -253,12 +253,13 @@ async def test_a_chat_older_than_all_models_takes_the_first_one(world: World) ->
     path, headers = f"/v1/chats/{chat['id']}", world.owner.bearer
     response = await world.client.get(path, headers=headers)
     assert response.json()["modelId"] == ""
-    assert "etag" not in response.headers
+    unchanged = {**headers, "if-none-match": response.headers["etag"]}
+    assert (await world.client.get(path, headers=unchanged)).status_code == 304
     made = await world.native("POST", "/models", display_name="Late", context_window=1)
     assert made["id"] != model["id"]
     read = await get(world, headers, f"{path}?{EXPANDED}")
     assert read["modelId"] == made["id"] == read["model"]["id"]
-    assert (await get(world, headers, path))["modelId"] == made["id"]
+    assert (await get(world, unchanged, path))["modelId"] == made["id"]
     assert (await get(world, headers, f"/v1/chats?{EXPANDED}"))["items"][0]["modelId"] == made["id"]
     patched = await world.client.patch(path, headers=headers, json={"title": "T"})
     assert patched.json()["modelId"] == made["id"]

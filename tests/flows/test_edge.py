@@ -47,9 +47,9 @@ EVERYWHERE = [
 def lines(office: Office) -> Iterator[list[Any]]:
     """The request log, line by line."""
     found: list[bytes] = []
-    office.server.edge._requests_log = found.append
+    office.server.edge.reporter.lines = found.append
     yield _Decoded(found)
-    office.server.edge._requests_log = None
+    office.server.edge.reporter.lines = None
 
 
 class _Decoded(list[Any]):
@@ -107,7 +107,9 @@ async def test_health_and_readiness(office: Office) -> None:
     assert (health.status_code, health.json()) == (200, {"status": True})
     ready = await office.client.get("/ready")
     assert (ready.status_code, ready.json()) == (200, {"ready": True, "store": True, "draining": False})
-    assert (await office.client.head("/health")).status_code == 200
+    head = await office.client.head("/health")
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["content-length"] == health.headers["content-length"]
 
 
 @pytest.mark.parametrize(

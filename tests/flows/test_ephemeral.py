@@ -53,7 +53,9 @@ async def full(office: Office, **fields: Any) -> Any:
     path = f"/chats/{chat['id']}"
     await office.native("POST", path + "/documents", filename="a", text="b")
     await office.native("POST", path + "/share")
-    await office.native("POST", path + "/generate", message="Q")
+    await office.ask(
+        "POST", path + "/generate", body={"message": "Q"}, headers={"idempotency-key": chat["id"]}
+    )
     return await office.read(chat["id"])
 
 
@@ -108,7 +110,7 @@ async def test_the_sweeper_leaves_no_row_of_it(office: Office) -> None:
     before = kept(office)
     full_chat = await full(office, ttl_s=60)
     grown = {table for table, count in kept(office).items() if count > before[table]}
-    of_chats = {"chats", "messages", "chat_tags", "chat_people", "documents", "shares", "runs"}
+    of_chats = {"chats", "messages", "chat_tags", "chat_people", "documents", "shares", "runs", "idempotency"}
     assert grown == of_chats | {"principals", "credentials"}
     assert await sweep(office.system) == 0
     assert (await office.read(full_chat["id"])) == full_chat
@@ -158,7 +160,7 @@ async def test_one_that_ends_while_it_is_answered_takes_the_answer_with_it(offic
     task = asyncio.ensure_future(office.ask("POST", f"/chats/{chat['id']}/generate", body=body))
     await office.upstream.until_requests()
     office.clock.advance(61)
-    assert await sweep(office.system) == 1
+    assert (await sweep(office.system)).expired_chats == 1
     office.upstream.go_on()
     assert ((await task).status_code, (await task).json()["code"]) == (404, "not_found")
     assert kept(office) == before
@@ -195,7 +197,8 @@ async def test_the_sweeper_comes_again_by_itself(office: Office) -> None:
 
 async def test_the_tables_that_hold_a_chats_rows_are_known() -> None:
     """A new table of chats must be thought of here: `ON DELETE CASCADE` is what empties it."""
-    assert set(_cascading()) == {"chat_people", "chat_tags", "documents", "messages", "runs", "shares"}
+    held = {"chat_people", "chat_tags", "documents", "idempotency", "messages", "runs", "shares"}
+    assert set(_cascading()) == held
 
 
 def _cascading() -> Iterable[str]:

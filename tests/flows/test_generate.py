@@ -219,6 +219,34 @@ async def test_bounds_and_wishes_reach_the_model(office: Office) -> None:
     assert "max_tokens" not in office.upstream.requests[-1]
 
 
+@pytest.mark.parametrize(
+    ("wanted", "own", "parents", "asked"),
+    [
+        (None, None, None, None),
+        (9, None, None, 9),
+        (9, 500, None, 9),
+        (501, 500, None, 500),
+        (None, 500, None, 500),
+        (None, None, 400, 400),
+        (None, 500, 400, 400),
+        (200_000, 300, 400, 300),
+    ],
+)
+async def test_more_than_the_model_gives_is_never_asked_for(
+    office: Office, wanted: int | None, own: int | None, parents: int | None, asked: int | None
+) -> None:
+    """The bound of the model that is named and of the one behind it: the lesser counts, also when nobody wished."""
+    source: dict[str, Any] = {"provider": "scripted", "model_name": "scripted"}
+    card: dict[str, Any] = {"display_name": "p", "context_window": 8192, "max_tokens_per_request": parents}
+    parent = await office.native("POST", "/models", **card, **source)
+    own_card = {**card, "parent_model_id": parent["id"], "max_tokens_per_request": own}
+    model = await office.native("POST", "/models", **own_card)
+    chat = await office.chat(model_id=model["id"])
+    wish: dict[str, Any] = {} if wanted is None else {"max_tokens": wanted}
+    await office.native("POST", f"/chats/{chat['id']}/generate", message="Hi", **wish)
+    assert office.upstream.requests[-1].get("max_tokens") == asked
+
+
 REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"message": ""}, "message"),
     ({"message": "ü" * 50_001}, "message"),

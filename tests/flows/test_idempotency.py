@@ -7,7 +7,9 @@ import itertools
 import shutil
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
+import apsw
 import httpx
 import pytest
 
@@ -70,6 +72,7 @@ async def test_every_post_answers_twice_the_same_and_acts_once(office: Office, p
     again = await keyed(office, at, "k", body)
     assert (again.status_code, again.content) == (first.status_code, first.content)
     assert again.headers["content-type"] == first.headers["content-type"]
+    assert told(again) == told(first)
     assert again.headers["idempotency-replayed"] == "true"
     assert "idempotency-replayed" not in first.headers
     assert await _state(office) == state
@@ -77,6 +80,20 @@ async def test_every_post_answers_twice_the_same_and_acts_once(office: Office, p
     assert (mismatch.status_code, mismatch.json()["code"]) == (422, "idempotency_mismatch")
     assert mismatch.headers["content-type"] == "application/problem+json"
     assert await _state(office) == state
+
+
+def told(answer: httpx.Response) -> dict[str, str]:
+    """What the headers tell of the object."""
+    return {name: answer.headers[name] for name in ("etag", "location") if name in answer.headers}
+
+
+async def test_a_made_chats_headers_come_again(office: Office) -> None:
+    for _ in range(2):
+        made = await keyed(office, "/chats", "k", {"id": "mine"})
+        assert set(told(made)) == {"etag", "location"}
+        assert made.headers["location"] == f"{NATIVE}/chats/mine"
+        same = {"if-none-match": made.headers["etag"]}
+        assert (await office.ask("GET", "/chats/mine", headers=same)).status_code == 304
 
 
 def _another(body: dict[str, Any]) -> dict[str, Any]:
@@ -91,6 +108,90 @@ async def _state(office: Office) -> Any:
     ]
     messages = [await office.native("GET", f"/chats/{chat['id']}/messages") for chat in lists[0]["items"]]
     return lists, messages, len(office.upstream.requests)
+
+
+async def test_no_answer_outlives_its_chat(office: Office) -> None:
+    """Deleted for good is deleted: the texts are not kept on for the sake of a request that may come again."""
+    chat = await office.chat("Hi", id="doomed")
+    folder = await keyed(office, "/folders", "k", {"name": "stays"})
+    for path, body in BODIES.items():
+        if path.startswith("/chats/"):
+            if path.endswith("/restore"):
+                await office.native("DELETE", f"/chats/{chat['id']}")
+            answer = await keyed(office, path.format(chat_id="doomed"), "k", body)
+            assert answer.is_success, answer.text
+    assert (await keyed(office, "/chats", "k", {"id": "too", "title": "x"})).status_code == 201
+    before = remembered(office)
+    assert len(before) == 7
+    for chat_id in ("doomed", "too"):
+        await office.native("DELETE", f"/chats/{chat_id}")
+    assert remembered(office) == before  # as long as it may be restored
+    assert (await keyed(office, "/chats", "k", {"id": "too", "title": "x"})).status_code == 201
+    await office.native("POST", "/chats/doomed/restore")
+    await office.native("POST", "/chats/too/restore")
+    for chat_id in ("doomed", "too"):
+        gone = await office.client.delete(f"/openwebui/api/v1/chats/{chat_id}", headers=office.owner.bearer)
+        assert gone.json() is True
+    assert remembered(office) == [folder.content]
+    await office.refusal(404, "POST", "/chats/doomed/share", headers={"idempotency-key": "k"})
+    made = await keyed(office, "/chats", "k", {"id": "too", "title": "x"})
+    assert (made.status_code, "idempotency-replayed" in made.headers) == (201, False)
+
+
+async def test_a_chat_that_goes_while_it_is_answered_takes_the_request_along(office: Office) -> None:
+    chat = await office.chat("Hi")
+    office.upstream.play(HELD)
+    path = f"/chats/{chat['id']}/generate"
+    asked = asyncio.ensure_future(keyed(office, path, "k", {"message": "Q"}))
+    await office.upstream.until_requests()
+    await office.client.delete(f"/openwebui/api/v1/chats/{chat['id']}", headers=office.owner.bearer)
+    office.upstream.go_on()
+    assert (await asked).status_code == 404
+    assert remembered(office) == []
+
+
+@pytest.mark.parametrize(
+    ("prefix", "method", "path", "body"),
+    [
+        ("cuadra", "POST", "/v1/chats", {"messages": [SAID]}),
+        ("cuadra", "POST", "/v1/chats", {"messages": [SAID], "stream": True}),
+        ("cuadra", "PATCH", "/v1/chats/{chat_id}", {"title": "x"}),
+        ("cuadra", "DELETE", "/v1/chats/{chat_id}", None),
+        ("openwebui", "POST", "/api/v1/chats/new", {"chat": {}}),
+        ("lexicon", "POST", "/api/v1/chats/", {"user_id": "u"}),
+        ("synthflow", "POST", "/v2/chat/{chat_id}/messages", {"message": "x"}),
+    ],
+)
+async def test_so_it_is_in_every_dialect(
+    office: Office, prefix: str, method: str, path: str, body: Any
+) -> None:
+    chat = await office.chat("Hi", id=str(uuid4()))
+    headers = {**office.owner.bearer, "idempotency-key": "k", **office.owner.x_api_key}
+    url = f"/{prefix}{path.format(chat_id=chat['id'])}"
+    answer = await office.client.request(method, url, headers=headers, json=body)
+    assert answer.is_success, answer.text
+    await idle(office)
+    again = await office.client.request(method, url, headers=headers, json=body)
+    assert again.headers["idempotency-replayed"] == "true"
+    assert told(again) == told(answer)
+    assert len(remembered(office)) == 1
+    for each in (await office.native("GET", "/chats?owner=any"))["items"]:
+        await office.client.delete(f"/openwebui/api/v1/chats/{each['id']}", headers=office.owner.bearer)
+    for each in (await office.native("GET", "/chats?owner=any&deleted=true"))["items"]:
+        await office.native("POST", f"/chats/{each['id']}/restore")
+        await office.client.delete(f"/openwebui/api/v1/chats/{each['id']}", headers=office.owner.bearer)
+    assert remembered(office) == []
+
+
+def remembered(office: Office) -> list[bytes]:
+    """The answers that the store remembers of this organisation's requests."""
+    store: Any = office.system.store
+    connection = apsw.Connection(str(store._path), flags=apsw.SQLITE_OPEN_READONLY)
+    try:
+        query = "SELECT body FROM idempotency WHERE organisation_id = ? ORDER BY body"
+        return [body for (body,) in connection.execute(query, (office.owner.organisation_id,))]
+    finally:
+        connection.close()
 
 
 async def test_fifty_twins_at_once_have_one_effect(office: Office) -> None:
@@ -241,16 +342,14 @@ async def test_a_question_cut_off_by_a_stop_keeps_what_was_said(tmp_path: Path) 
             upstream.play(HELD)
             task = asyncio.ensure_future(_asked(world, chat["id"]))
             await upstream.until_requests()
-            live = world.server.house.runner.live_in(world.owner.organisation_id, chat["id"])  # type: ignore[arg-type]
-            assert live is not None
-            await anext(live.pieces())
+            await world.until_said(chat["id"])
             owner = world.owner
         stopped = await task
-        assert (stopped.status_code, stopped.json()["detail"]) == (502, INTERRUPTED)
-        async with open_world(tmp_path / "data", clock, upstream) as world:
+        assert (stopped.status_code, stopped.json()["code"]) == (503, "shutting_down")
+        async with open_world(tmp_path / "data", clock, upstream, resume_runs="never") as world:
             world.owner = owner
             again = await _asked(world, chat["id"])
-            assert (again.status_code, again.content) == (502, stopped.content)
+            assert (again.status_code, again.json()["detail"]) == (502, INTERRUPTED)
             read = await world.native("GET", f"/chats/{chat['id']}")
             assert [(m["content"], m["status"]) for m in read["messages"]] == [
                 ("Q", "complete"),

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import re
+from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.flows.office import Office, idle
-from tests.upstream import DONE, Raw, finish_event, text_event
-from tests.world import NATIVE
+from tests.upstream import DONE, Raw, ScriptedUpstream, finish_event, text_event
+from tests.world import NATIVE, FakeClock, open_world
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 SECRET = "kanarienvogel"
+TOKEN = "prometheus may look"
 
 
 async def metrics(office: Office) -> dict[str, dict[tuple[tuple[str, str], ...], float]]:
@@ -62,6 +64,32 @@ async def test_answers_under_way_are_counted(office: Office) -> None:
     await task
     await idle(office)
     assert (await metrics(office))["chatkeep_runs_running"][()] == 0
+
+
+async def test_with_a_token_set_only_its_bearer_is_told(tmp_path: Path) -> None:
+    async with (
+        ScriptedUpstream() as upstream,
+        open_world(tmp_path, FakeClock(), upstream, metrics_token=TOKEN) as world,
+    ):
+        for headers in (
+            {},
+            {"authorization": ""},
+            {"authorization": "Bearer"},
+            {"authorization": TOKEN},
+            {"authorization": f"Basic {TOKEN}"},
+            {"authorization": f"Bearer {TOKEN}x"},
+            {"authorization": f"Bearer {TOKEN[:-1]}"},
+            world.owner.bearer,
+        ):
+            for method in ("GET", "HEAD"):
+                refused = await world.client.request(method, "/metrics", headers=headers)
+                assert (refused.status_code, refused.headers["www-authenticate"]) == (401, "Bearer")
+                assert refused.headers["content-type"] == "application/problem+json"
+                assert "chatkeep_" not in refused.text
+        for scheme in ("Bearer", "bearer"):
+            told = await world.client.get("/metrics", headers={"authorization": f"{scheme} {TOKEN}"})
+            assert (told.status_code, "chatkeep_build" in told.text) == (200, True)
+        assert (await world.client.get("/health")).status_code == 200
 
 
 async def test_no_label_holds_what_came_from_outside(office: Office) -> None:

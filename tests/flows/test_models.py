@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.flows.office import Office
+from tests.upstream import ScriptedUpstream
+from tests.world import NATIVE, FakeClock, open_world
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 UNKNOWN_ID = "01900000-0000-7000-8000-000000000000"
@@ -153,6 +156,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"end_of_life_at": 5}, "end_of_life_at"),
     ({"parent_model_id": UNKNOWN_ID}, "parent_model_id"),
     ({"parent_model_id": "no id"}, "parent_model_id"),
+    ({"provider": "nobody"}, "provider"),
+    ({"provider": ""}, "provider"),
     ({"nonsense": 1}, "nonsense"),
 ]
 
@@ -162,6 +167,31 @@ async def test_what_breaks_a_rule_is_refused(office: Office, fields: dict[str, A
     body = {"display_name": "m", "context_window": 1, **fields}
     assert (await office.refusal(422, "POST", "/models", body=body))["field"] == field
     assert len((await office.native("GET", "/models"))["items"]) == 1
+
+
+async def test_a_provider_is_one_that_the_operator_configured(office: Office) -> None:
+    card: dict[str, Any] = {"display_name": "m", "context_window": 1, "model_name": "m"}
+    problem = await office.refusal(422, "POST", "/models", body={**card, "provider": "nobody"})
+    assert problem["detail"] == "provider: no such provider here; known: scripted"
+    made = await office.native("POST", "/models", **card, provider="scripted")
+    path = f"/models/{made['id']}"
+    problem = await office.refusal(422, "PUT", path, body={**card, "provider": "nobody"})
+    assert problem["field"] == "provider"
+    assert await office.native("GET", path) == made
+
+
+async def test_a_model_of_a_provider_that_is_no_more_may_still_be_changed(tmp_path: Path) -> None:
+    source = {"model_name": "m", "provider": "scripted"}
+    card: dict[str, Any] = {"display_name": "m", "context_window": 1, **source}
+    async with ScriptedUpstream() as upstream, open_world(tmp_path, FakeClock(), upstream) as world:
+        made = await world.native("POST", "/models", **card)
+        await world.system.providers.pop("scripted").aclose()  # type: ignore[attr-defined]
+        changed = await world.native("PUT", f"/models/{made['id']}", **{**card, "enabled": False})
+        assert (changed["provider"], changed["enabled"]) == ("scripted", False)
+        headers = world.owner.bearer
+        refused = await world.client.post(f"{NATIVE}/models", headers=headers, json=card)
+        assert refused.status_code == 422
+        assert refused.json()["detail"].endswith("known: none, as none is configured")
 
 
 @pytest.mark.parametrize(

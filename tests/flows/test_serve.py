@@ -5,6 +5,8 @@ from __future__ import annotations
 import socket
 from pathlib import Path
 
+import httpx
+
 from tests.flows.command_line import Done, serving, start
 
 
@@ -23,6 +25,18 @@ async def test_the_first_key_is_told_even_when_the_port_is_taken(tmp_path: Path)
     assert done.code == 1
     assert f"Cannot listen on 127.0.0.1:{port}" in done.err
     assert "export CHATKEEP_KEY=ck_" in done.out
+
+
+async def test_the_answer_to_head_is_framed_as_one_without_a_body(tmp_path: Path) -> None:
+    """The next answer on the same connection would be garbled if some body came or less than was announced broke it."""
+    async with serving(tmp_path / "data", local_model="false") as server:
+        headers = {"authorization": f"Bearer {server.key}"}
+        async with httpx.AsyncClient(base_url=server.url, headers=headers, timeout=10) as client:
+            for path in ("/chatkeep/v1/me", "/v1/chats", "/health", "/nowhere", "/chatkeep/v1/chats/x"):
+                head, get = await client.head(path), await client.get(path)
+                assert (head.status_code, head.content) == (get.status_code, b"")
+                assert head.headers["content-length"] == get.headers["content-length"] != "0"
+                assert "connection" not in head.headers
 
 
 async def _serve(*arguments: str) -> Done:

@@ -153,10 +153,10 @@ def check_silence(matrix: Matrix, answer: httpx.Response, sent: frozenset[str]) 
 async def silent_outside(matrix: Matrix) -> AsyncIterator[None]:
     """Nothing of A's word in logs and metrics of what happens inside."""
     edge, requests = matrix.world.server.edge, list[bytes]()
-    edge._requests_log = requests.append
+    edge.reporter.lines = requests.append
     with structlog.testing.capture_logs() as lines:
         yield
-    edge._requests_log = None
+    edge.reporter.lines = None
     assert requests, "no request was logged"
     logged = json.dumps(lines, default=repr).encode() + b"".join(requests)
     assert CANARY.encode() not in logged.lower(), "A's word is in the log"

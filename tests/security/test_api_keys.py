@@ -132,7 +132,7 @@ async def test_a_client_secret_is_no_key_and_a_key_no_client_secret(world: World
 
 async def test_neither_database_nor_log_holds_a_secret(world: World, tmp_path: Path) -> None:
     requests: list[bytes] = []
-    world.server.edge._requests_log = requests.append
+    world.server.edge.reporter.lines = requests.append
     with structlog.testing.capture_logs() as lines:
         secrets = await _use_every_kind_of_secret(world)
     folder = tmp_path / "data"

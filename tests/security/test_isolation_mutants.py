@@ -56,7 +56,6 @@ WITHOUT_ROUTE = frozenset(
         "principal_set_role",
         "principals_all",
         "principals_with_email_count",
-        "run_get",
     }
 )
 

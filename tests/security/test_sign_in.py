@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from chatkeep.services import people
 from tests.security.estate import operator
-from tests.world import World
+from tests.upstream import ScriptedUpstream
+from tests.world import FakeClock, World, open_world
 
 AUTHS = "/api/v1/auths"
 ANNA = {"name": "Anna", "email": "anna@example.org", "password": "correct horse"}
@@ -19,6 +22,42 @@ async def anna(world: World) -> str:
     assert made.status_code == 200
     world.client.cookies.clear()
     return ANNA["email"]
+
+
+async def _never(password: str, stored: str | None) -> bool:
+    """No password is right, and none costs its quarter of a second."""
+    return False
+
+
+async def failures(world: World, forwarded: str, count: int) -> list[int]:
+    """The statuses of so many wrong passwords, each for another account, said to be from this address."""
+    statuses = []
+    for number in range(count):
+        body = {"email": f"{forwarded}-{number}@example.org", "password": "wrong horse"}
+        headers = {"x-forwarded-for": forwarded}
+        statuses.append((await world.client.post(f"{AUTHS}/signin", json=body, headers=headers)).status_code)
+    return statuses
+
+
+async def test_who_fails_often_gains_nothing_by_naming_another_address(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(people, "_verified", _never)
+    assert await failures(world, "198.51.100.1", 20) == [400] * 20
+    assert await failures(world, "198.51.100.2", 1) == [429]
+
+
+async def test_behind_a_trusted_proxy_each_client_is_counted_alone(
+    tmp_path: Path, clock: FakeClock, upstream: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(people, "_verified", _never)
+    proxies = "10.0.0.0/8, 127.0.0.1"  # the second is the peer that httpx says it is
+    async with open_world(tmp_path / "data", clock, upstream, trusted_proxies=proxies) as world:
+        assert await failures(world, "198.51.100.1", 20) == [400] * 20
+        assert await failures(world, "198.51.100.1", 1) == [429]
+        assert await failures(world, "8.8.8.8, 198.51.100.1", 1) == [429]
+        assert await failures(world, "198.51.100.1, 10.1.1.1", 1) == [429]
+        assert await failures(world, "198.51.100.2", 20) == [400] * 20
 
 
 async def sign_in(world: World, email: str, password: str) -> tuple[int, bytes, list[tuple[str, str]]]:

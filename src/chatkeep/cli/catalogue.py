@@ -102,6 +102,8 @@ def _value(value: Any) -> str:
             return DOTS if value.get_secret_value() else ""
         case float():
             return f"{value:.15g}"
+        case tuple():
+            return ", ".join(map(str, value))
         case _:
             return _without_password(str(value))
 

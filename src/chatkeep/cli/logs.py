@@ -2,11 +2,34 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import sys
+from typing import BinaryIO
 
 import orjson
 import structlog
+
+
+class RequestLines:
+    """Writes lines to a stream, those of one turn of the event loop together: a system call a turn, not a request."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._waiting: list[bytes] = []
+
+    def write(self, line: bytes) -> None:
+        """Have one line written, without its end, before the loop waits again. Needs the running loop."""
+        if not self._waiting:
+            asyncio.get_running_loop().call_soon(self.flush)
+        self._waiting.append(line)
+
+    def flush(self) -> None:
+        """Write what waits, as after the loop's end."""
+        lines, self._waiting = self._waiting, []
+        if lines:
+            self._stream.write(b"\n".join((*lines, b"")))
+            self._stream.flush()
 
 
 def configure(level: str, form: str) -> None:

@@ -38,8 +38,6 @@ def serve(host: Host = None, port: Port = None, data: Data = None) -> None:
 def _serve(settings: Settings) -> int:
     import asyncio
 
-    import structlog
-
     from chatkeep import wiring
     from chatkeep.cli import logs
     from chatkeep.edge.server import serve as run_server
@@ -48,8 +46,8 @@ def _serve(settings: Settings) -> int:
     system = _opened(settings)
     first = asyncio.run(wiring.first_start(system))
     untold = [_first_key(first)] if first is not None else []
-    requests_log = structlog.BytesLogger(sys.stderr.buffer).msg if settings.log_requests else None
-    server = wiring.make_server(settings, system, requests_log=requests_log)
+    lines = logs.RequestLines(sys.stderr.buffer)
+    server = wiring.make_server(settings, system, requests_log=lines.write if settings.log_requests else None)
 
     def on_ready(url: str) -> None:
         typer.echo(_welcome(url, untold, has_model=bool(system.providers)))
@@ -63,8 +61,9 @@ def _serve(settings: Settings) -> int:
         drain=server.drain,
         on_ready=on_ready,
     )
-    for lines in untold:  # It never listened, but the key was made, and nobody can be told later.
-        typer.echo("\n".join(lines))
+    lines.flush()
+    for each in untold:  # It never listened, but the key was made, and nobody can be told later.
+        typer.echo("\n".join(each))
     return code
 
 

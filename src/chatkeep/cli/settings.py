@@ -30,5 +30,5 @@ def read_settings(*, host: str | None = None, port: int | None = None, data: Pat
 def _name(place: tuple[int | str, ...], said: dict[str, Any]) -> str:
     if place[0] in said:
         return f"--{place[0]}"
-    name = "__".join(str(part) for part in place).upper()
+    name = "__".join(part for part in place if isinstance(part, str)).upper()  # a number is a place in a list
     return name if name.startswith("CHATKEEP_") else f"CHATKEEP_{name}"

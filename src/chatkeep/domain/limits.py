@@ -37,6 +37,8 @@ class Limits:
     documents_per_chat_max: int = 100
     page_size_max: int = 100
     websocket_frame_bytes_max: int = MIB
+    websocket_messages_per_s: int = 20
+    websocket_credential_s: float = 10.0
     idempotency_key_characters_max: int = 255
     idempotency_memory_s: int = 24 * 3600
     sse_heartbeat_s: float = 15.0

@@ -79,7 +79,11 @@ class Credential:
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """The authenticated caller of one request: the proof of tenancy that every service asks for."""
+    """The authenticated caller of one request: the proof of tenancy that every service asks for.
+
+    Until `known_until_us` (microseconds UTC) nothing but a commit makes the same credential mean anything else, or asks
+    for work on its account; 0 where nobody has said so.
+    """
 
     organisation_id: OrganisationId
     id: PrincipalId
@@ -89,6 +93,7 @@ class Principal:
     scopes: frozenset[str]
     credential_kind: CredentialKind
     credential_id: CredentialId | None = None
+    known_until_us: int = 0
 
     @property
     def is_administrator(self) -> bool:

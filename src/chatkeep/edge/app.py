@@ -6,8 +6,9 @@ Written as plain ASGI because everything passes through it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
+from hmac import compare_digest
 
 import orjson
 import structlog
@@ -16,22 +17,25 @@ from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from chatkeep.domain.chat import Dialect
-from chatkeep.domain.text import iso_z
 from chatkeep.edge.doors import PREFIXES, choose
 from chatkeep.edge.drain import Drain
 from chatkeep.edge.metrics import CONTENT_TYPE, Metrics
+from chatkeep.edge.ready import REQUEST_ID, Asked, Header, Ready, ReadyAnswers
+from chatkeep.edge.report import Reporter, answered
 from chatkeep.web.bodies import guarded
 from chatkeep.web.dialect import Built
 from chatkeep.web.house import House
+from chatkeep.web.rendered import Kept
 
 log = structlog.get_logger(__name__)
-METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 SECURITY_HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
     (b"x-frame-options", b"DENY"),
     (b"content-security-policy", b"default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"),
 )
+
+LAST_LINES = b"".join([b"\r\n%b: %b" % header for header in SECURITY_HEADERS]) + b"\r\n\r\n"
 
 
 class Edge:
@@ -45,14 +49,17 @@ class Edge:
         drain: Drain,
         lifespan: Callable[[], AbstractAsyncContextManager[None]],
         requests_log: Callable[[bytes], object] | None = None,
+        metrics_token: str | None = None,
     ) -> None:
         self._house = house
         self._dialects = dialects
         self._drain = drain
         self._lifespan = lifespan
-        self._requests_log = requests_log
         self.metrics = Metrics(lambda: house.runner.running_count)
-        self._own: dict[str, Callable[[], Response]] = {
+        self._metrics_token = metrics_token
+        self.reporter = Reporter(self.metrics, house.system.clock, requests_log)
+        self._kept = ReadyAnswers(house.system.store.moment, house.system.clock)
+        self._own: dict[str, Callable[[Scope], Response]] = {
             "/": self._index,
             "/health": self._health,
             "/ready": self._ready,
@@ -66,15 +73,15 @@ class Edge:
         elif scope["type"] == "http":
             await _Exchange(self, scope, send).run(receive)
         else:
-            await send({"type": "websocket.close", "code": 1008, "reason": "no such door"})
+            await self._talk(scope, receive, send)
 
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let whoever lives at the URL answer, and note the door's name for log and metrics before that."""
         path: str = scope["path"]
         own = self._own.get(path)
         if own is not None:
-            allowed = scope["method"] in ("GET", "HEAD")
-            response = own() if allowed else _plain(405, "Method Not Allowed", {"allow": "GET, HEAD"})
+            is_read = scope["method"] == "GET"
+            response = own(scope) if is_read else _plain(405, "Method Not Allowed", {"allow": "GET, HEAD"})
             await response(scope, receive, send)
             return
         door = choose(path, scope["headers"])
@@ -94,33 +101,44 @@ class Edge:
             return
         answer, path_params = found
         scope["path_params"] = path_params
+        moment = self._house.system.store.moment()
         response = await built.hot.run(answer, Request(scope, receive, send))
+        asked = scope["state"].get("asked")
+        if asked is not None and isinstance(response, Kept):
+            self._kept.keep(asked, moment, _as_ready(name, scope["path"], response))
         await response(scope, receive, send)
 
-    def report(self, scope: Scope, status: int, seconds: float) -> None:
-        """Count and log one answered request: never texts, never query strings, never credentials."""
-        door: str = scope["state"]["door"]
-        method = scope["method"] if scope["method"] in METHODS else "OTHER"
-        self.metrics.observe(door, method, status, seconds)
-        if self._requests_log is not None:
-            line = {
-                "timestamp": iso_z(self._house.system.clock.now_us()),
-                "level": "info",
-                "event": "request",
-                "request_id": scope["state"]["request_id"],
-                "method": method,
-                "path": scope["path"],
-                "status": status,
-                "ms": round(seconds * 1000, 2),
-                "door": door,
-            }
-            self._requests_log(orjson.dumps(line))
+    async def _talk(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """A WebSocket, for the dialect that lives at its URL."""
+        door = choose(scope["path"], scope["headers"])
+        if door is None:
+            await send({"type": "websocket.close", "code": 1008, "reason": "no such door"})
+            return
+        name, prefix = door
+        scope["root_path"] = prefix
+        await self._dialects[name].app(scope, receive, send)
 
-    def new_request_id(self, scope: Scope) -> str:
+    def answer_at_once(self, asked: Asked, headers: Iterable[Header]) -> tuple[int, bytes, bytes] | None:
+        """The answer that `__call__` would give this GET, if it is ready: status, header lines and body.
+
+        A request that asks here and is refused carries `asked` in its scope's state, so that its answer may be kept.
+        """
+        started = time.perf_counter()
+        ready = self._kept.find(asked)
+        if ready is None:
+            return None
+        body = b"" if ready.body is None else self._house.rendered.get(ready.body)
+        if body is None:
+            return None
+        request_id = self.new_request_id(headers)
+        self.reporter.report(ready.answered, request_id, time.perf_counter() - started)
+        return ready.answered.status, b"%b%b%b" % (ready.head, request_id.encode(), LAST_LINES), body
+
+    def new_request_id(self, headers: Iterable[Header]) -> str:
         """The client's own `X-Request-Id` if it is a plain one, else a new one."""
-        for name, value in scope["headers"]:
-            if name == b"x-request-id" and 0 < len(value) <= 64 and value.replace(b"-", b"").isalnum():
-                return str(value.decode("ascii"))
+        for name, value in headers:
+            if name == REQUEST_ID and 0 < len(value) <= 64 and value.replace(b"-", b"").isalnum():
+                return value.decode("ascii")
         return self._house.system.entropy.uuid7()
 
     async def _run_lifespan(self, receive: Receive, send: Send) -> None:
@@ -130,20 +148,22 @@ class Edge:
             await receive()
         await send({"type": "lifespan.shutdown.complete"})
 
-    def _index(self) -> Response:
+    def _index(self, _: Scope) -> Response:
         doors = {name: {"prefix": prefix, "docs": f"{prefix}/docs"} for prefix, name in PREFIXES}
         return _json(200, {"name": "chatkeep", "doors": doors, "health": "/health"})
 
-    def _health(self) -> Response:
+    def _health(self, _: Scope) -> Response:
         return _json(200, {"status": True})
 
-    def _ready(self) -> Response:
+    def _ready(self, _: Scope) -> Response:
         is_store_well = self._house.system.store.is_healthy()
         is_ready = is_store_well and not self._drain.is_draining
         state = {"ready": is_ready, "store": is_store_well, "draining": self._drain.is_draining}
         return _json(200 if is_ready else 503, state)
 
-    def _metrics(self) -> Response:
+    def _metrics(self, scope: Scope) -> Response:
+        if self._metrics_token is not None and not _bears(scope, self._metrics_token):
+            return _plain(401, "This needs the metrics token.", {"www-authenticate": "Bearer"})
         return Response(self.metrics.text(), headers={"content-type": CONTENT_TYPE})
 
 
@@ -157,29 +177,49 @@ class _Exchange:
         self._scope = scope
         self._send = send
         self._status = 0
-        self._request_id = edge.new_request_id(scope)
+        self._request_id = edge.new_request_id(scope["headers"])
         scope.setdefault("state", {}).update(request_id=self._request_id, door="edge")
 
     async def run(self, receive: Receive) -> None:
         started = time.perf_counter()
+        scope, send = self._scope, self.send
+        if scope["method"] == "HEAD":  # whoever answers is asked for all of it: the headers are those of GET
+            scope, send = {**scope, "method": "GET"}, self.send_without_body
         try:
-            await self._edge.answer(self._scope, receive, self.send)
+            await self._edge.answer(scope, receive, send)
         except (
             Exception
         ):  # the last resort: whatever it was, the client gets a sentence and the log the traceback
             log.exception("unhandled", request_id=self._request_id, path=self._scope["path"])
             if self._status == 0:
-                await _plain(500, "Internal Server Error")(self._scope, receive, self.send)
+                await _plain(500, "Internal Server Error")(scope, receive, send)
         finally:
-            self._edge.report(self._scope, self._status or 499, time.perf_counter() - started)
+            scope, seconds = self._scope, time.perf_counter() - started
+            what = answered(scope["state"]["door"], scope["method"], scope["path"], self._status or 499)
+            self._edge.reporter.report(what, self._request_id, seconds)
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self._status = message["status"]
             headers = message.setdefault("headers", [])
-            headers.append((b"x-request-id", self._request_id.encode()))
+            headers.append((REQUEST_ID, self._request_id.encode()))
             headers.extend(SECURITY_HEADERS)
         await self._send(message)
+
+    async def send_without_body(self, message: Message) -> None:
+        await self.send({**message, "body": b""} if message["type"] == "http.response.body" else message)
+
+
+def _bears(scope: Scope, token: str) -> bool:
+    given = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
+    scheme, _, secret = given.partition(b" ")
+    return scheme.lower() == b"bearer" and compare_digest(secret.strip(), token.encode())
+
+
+def _as_ready(door: Dialect, path: str, response: Kept) -> Ready:
+    head = b"".join([b"%b: %b\r\n" % header for header in response.raw_headers]) + REQUEST_ID + b": "
+    what = answered(door, "GET", path, response.status_code)
+    return Ready(what, head, response.body_key, response.known_until_us)
 
 
 def _json(status: int, content: object) -> Response:

@@ -10,7 +10,7 @@ itself; tests hold it to that. Used by `edge.server` alone.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from math import inf
 from time import monotonic
 from typing import Any, Protocol
@@ -21,6 +21,10 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from chatkeep.domain.limits import Limits
+from chatkeep.edge.ready import Asked, Header, asked_of
+
+AnswerAtOnce = Callable[[Asked, list[Header]], tuple[int, bytes, bytes] | None]
+"""Status, header lines with the empty one at their end, and body; see `edge.app.Edge.answer_at_once`."""
 
 LINGER_S = 1.0
 """After a refusal, the edge's or the application's, what still arrives is read and dropped for this long: closing at
@@ -107,9 +111,11 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
         *,
         limits: Limits,
+        answer_at_once: AnswerAtOnce | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._limits = limits
+        self._answer_at_once = answer_at_once
         self._header_bytes_max = limits.header_bytes_max
         self._slice_bytes = min(HEADER_SLICE_BYTES, limits.header_bytes_max)
         self._deadline_s = inf  # by time.monotonic; inf while the application has its turn
@@ -168,12 +174,18 @@ class GuardedHttpProtocol(HttpToolsProtocol):
             self._refuse_in_parser(400, "Too many requests are waiting on this connection.")
         # The parser reports trailers the way it reports headers, later and into the same list: keep them out.
         self.scope["headers"] = self.headers.copy()
+        self._in_header = False
+        self._overhead_bytes = 0
+        if self._is_answered_at_once():
+            return
         super().on_headers_complete()
         if not self.pipeline:
             self._running = self.cycle
-        self._in_header = False
-        self._overhead_bytes = 0
         self._deadline_s = inf
+
+    def on_message_complete(self) -> None:
+        if self.cycle is not None:  # the connection's first request may have been answered without one
+            super().on_message_complete()
 
     def on_body(self, body: bytes) -> None:
         self._overhead_bytes = 0
@@ -205,6 +217,25 @@ class GuardedHttpProtocol(HttpToolsProtocol):
             idle_s = self._limits.keep_alive_idle_s
             # Of a body that nobody wanted to the end, little more is waited for.
             self._deadline_s = monotonic() + (min(idle_s, LINGER_S) if self.cycle.more_body else idle_s)
+
+    def _is_answered_at_once(self) -> bool:
+        """Write the answer to a GET that is ready, unless another one is under way or waits for its client."""
+        if self._answer_at_once is None or self.parser.get_method() != b"GET":
+            return False
+        asked = asked_of(self.parser.get_http_version(), self.url, self.headers)
+        is_busy = not getattr(self.cycle, "response_complete", True) or self.flow.write_paused
+        if is_busy or (ready := self._answer_at_once(asked, self.headers)) is None:
+            self.scope["state"]["asked"] = asked
+            return False
+        status, lines, body = ready
+        self.transport.write(b"".join((STATUS_LINE[status], self._default_lines(), lines, body)))
+        self.server_state.total_requests += 1
+        self._answered = True
+        self._deadline_s = monotonic() + self._limits.keep_alive_idle_s
+        return True
+
+    def _default_lines(self) -> bytes:
+        return b"".join([b"%b: %b\r\n" % header for header in self.server_state.default_headers])
 
     # --- ours --------------------------------------------------------------------------------------
 

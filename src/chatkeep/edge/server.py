@@ -26,12 +26,7 @@ from starlette.types import ASGIApp
 from chatkeep.domain.limits import Limits
 from chatkeep.edge.drain import Drain
 from chatkeep.edge.protocol import GuardedHttpProtocol, Sweeper
-
-WebSocketProtocol: Callable[..., asyncio.Protocol] | None
-try:
-    from chatkeep.edge.websocket_protocol import GuardedWebSocketProtocol as WebSocketProtocol
-except ImportError:  # the package `websockets` is not installed
-    WebSocketProtocol = None
+from chatkeep.edge.websocket_protocol import GuardedWebSocketProtocol
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 REQUESTS_SHARE = 0.8
@@ -136,11 +131,12 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def _config(app: ASGIApp, limits: Limits, requests_s: float) -> uvicorn.Config:
+    at_once = getattr(app, "answer_at_once", None)
     config = uvicorn.Config(
         cast("Any", app),
         interface="asgi3",
-        http=cast("Any", partial(GuardedHttpProtocol, limits=limits)),
-        ws=cast("Any", partial(WebSocketProtocol, limits=limits) if WebSocketProtocol else "none"),
+        http=cast("Any", partial(GuardedHttpProtocol, limits=limits, answer_at_once=at_once)),
+        ws=cast("Any", partial(GuardedWebSocketProtocol, limits=limits)),
         ws_max_size=limits.websocket_frame_bytes_max,
         ws_per_message_deflate=False,  # our frames are tokens: a window of memory a client, and nothing gained
         lifespan="on",

@@ -1,8 +1,7 @@
 """The WebSocket connection: uvicorn's protocol with the write-stall deadline added.
 
 uvicorn notices a client that stopped answering pings, but then only asks the transport to close, which waits for
-the same client to take what is buffered. The sweeper of `edge.protocol` cuts such a connection off. Importing this
-module needs the package `websockets`; `edge.server` offers no WebSockets without it.
+the same client to take what is buffered. The sweeper of `edge.protocol` cuts such a connection off.
 """
 
 from __future__ import annotations

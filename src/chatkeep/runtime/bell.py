@@ -16,6 +16,7 @@ from chatkeep.domain.event import Event
 from chatkeep.domain.ids import ChatId, OrganisationId
 
 RECENT_MAX = 256
+LOOK_S = 1.0
 
 
 class Channel:
@@ -24,7 +25,7 @@ class Channel:
     def __init__(self) -> None:
         self.watchers = 0
         self._recent: deque[Event] = deque(maxlen=RECENT_MAX)
-        self._waiting: set[asyncio.Future[None]] = set()
+        self._waiting: list[asyncio.Future[None]] = []
 
     def add(self, event: Event) -> None:
         """Keep an event and wake everybody."""
@@ -45,23 +46,18 @@ class Channel:
             return None
         return [recent[index] for index in range(first, len(recent))]
 
-    async def wait(self, timeout_s: float) -> None:
-        """Return with the next event, or after `timeout_s`."""
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[None] = loop.create_future()
-        self._waiting.add(future)
-        timer = loop.call_later(timeout_s, _resolve, future)
-        try:
-            await future
-        finally:
-            timer.cancel()
-            self._waiting.discard(future)
+    async def wait(self) -> None:
+        """Return with the next event, or when somebody else has everybody look."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(future)
+        await future
 
     def wake(self) -> None:
         """Have everybody look."""
-        for future in self._waiting:
-            _resolve(future)
-        self._waiting.clear()
+        waiting, self._waiting = self._waiting, []
+        for future in waiting:
+            if not future.done():
+                future.set_result(None)
 
 
 class Bell(Protocol):
@@ -77,10 +73,12 @@ class Bell(Protocol):
 
 
 class LocalBell:
-    """The bell of one process: it rings with the process's own commits."""
+    """The bell of one process: it rings with the process's own commits, and every `look_s` for who waits too long."""
 
-    def __init__(self) -> None:
+    def __init__(self, look_s: float = LOOK_S) -> None:
+        self._look_s = look_s
         self._channels: dict[tuple[OrganisationId, ChatId], Channel] = {}
+        self._timer: asyncio.TimerHandle | None = None
 
     def ring(self, events: Sequence[Event]) -> None:
         """A commit made these events durable."""
@@ -104,6 +102,8 @@ class LocalBell:
         channel = self._channels.get(place)
         if channel is None:
             channel = self._channels[place] = Channel()
+        if self._timer is None:
+            self._look_again()
         channel.watchers += 1
         try:
             yield channel
@@ -112,7 +112,8 @@ class LocalBell:
             if channel.watchers == 0 and self._channels.get(place) is channel:
                 del self._channels[place]
 
-
-def _resolve(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)
+    def _look_again(self) -> None:
+        # One timer for all who wait: one of its own for each would cost more than what it waits for.
+        self.wake_all()
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(self._look_s, self._look_again) if self._channels else None

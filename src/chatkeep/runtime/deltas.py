@@ -7,16 +7,17 @@ takes its time, pieces gather and go with the next one.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import structlog
 
-from chatkeep.domain.errors import StoreBusy, StoreFull, Unavailable
+from chatkeep.domain.errors import LeaseLost, StoreBusy, StoreFull, Unavailable
 from chatkeep.domain.event import EventKind
 from chatkeep.domain.ids import ChatId, OrganisationId
 from chatkeep.domain.run import Run
+from chatkeep.services import generating
 from chatkeep.services.context import System
-from chatkeep.services.generating import Said
+from chatkeep.services.generating import Said, StartedRun
 from chatkeep.store import events
 from chatkeep.store.driver import Transaction
 from chatkeep.store.events import Delta
@@ -27,10 +28,11 @@ RETRY_S = 1.0
 
 
 class Growing:
-    """The pieces of one answer that are not durable yet."""
+    """The pieces of one answer that are not durable yet. `is_begun`: it is a message of its chat already."""
 
-    def __init__(self, run: Run) -> None:
-        self.run = run
+    def __init__(self, started: StartedRun) -> None:
+        self.started = started
+        self.is_begun = started.is_begun
         self.said: list[Said] = []
 
     def add(self, kind: EventKind, text: str) -> None:
@@ -39,6 +41,9 @@ class Growing:
             self.said[-1] = Said(kind, self.said[-1].text + text)
         else:
             self.said.append(Said(kind, text))
+
+
+Pieces = dict[Growing, Said]
 
 
 class DeltaWriter:
@@ -50,7 +55,7 @@ class DeltaWriter:
         self._tick_s = tick_s
         self._due: dict[Growing, None] = {}
         self._task: asyncio.Task[None] | None = None
-        self._writing: dict[Growing, Said] = {}
+        self._writing: Pieces = {}
         self._written = asyncio.Event()
 
     def add(self, growing: Growing, kind: EventKind, text: str) -> None:
@@ -86,37 +91,66 @@ class DeltaWriter:
             self._task = None
 
     async def _tick(self) -> None:
+        """Raises `Unavailable` when the store did not take everything; what it did not take is due again."""
         writing = self._writing = self._taken()
-        deltas = [_delta(growing.run, said) for growing, said in writing.items()]
+        grown = {each: said for each, said in writing.items() if each.is_begun or said.kind != "run.delta"}
+        writes = [self._trouble_of(self._grow, grown)] if grown else []
+        for each, said in writing.items():
+            if each not in grown:
+                writes.append(self._trouble_of(self._begin, {each: said}))
+        try:
+            troubles = await asyncio.gather(*writes)
+        finally:
+            self._writing = {}
+            written, self._written = self._written, asyncio.Event()
+            written.set()
+        for trouble in troubles:
+            if trouble is not None:
+                raise trouble
+
+    async def _trouble_of(
+        self, write: Callable[[Pieces], Awaitable[list[Growing]]], pieces: Pieces
+    ) -> Unavailable | None:
+        try:
+            refused = await write(pieces)
+        except Unavailable as trouble:
+            for growing, said in pieces.items():
+                growing.said.insert(0, said)
+                self._due[growing] = None
+            return trouble
+        for growing in refused:
+            self._due.pop(growing, None)
+            self._on_refused(growing.started.run)
+        return None
+
+    async def _grow(self, pieces: Pieces) -> list[Growing]:
+        deltas = [_delta(growing.started.run, said) for growing, said in pieces.items()]
         now = self._system.clock.now_us()
 
         async def body(tx: Transaction) -> list[Delta]:
             return await events.append_deltas(tx, deltas, now=now)
 
-        try:
-            refused = {
-                (each.organisation_id, each.run_id) for each in await self._system.store.write(None, body)
-            }
-        except BaseException:
-            for growing, said in writing.items():
-                growing.said.insert(0, said)
-                self._due[growing] = None
-            raise
-        finally:
-            self._writing = {}
-            written, self._written = self._written, asyncio.Event()
-            written.set()
-        if refused:
-            for growing in writing:
-                if (growing.run.organisation_id, growing.run.id) in refused:
-                    self._on_refused(growing.run)
+        refused = {(each.organisation_id, each.run_id) for each in await self._system.store.write(None, body)}
+        if not refused:
+            return []
+        runs = {growing: growing.started.run for growing in pieces}
+        return [growing for growing, run in runs.items() if (run.organisation_id, run.id) in refused]
 
-    def _taken(self) -> dict[Growing, Said]:
+    async def _begin(self, pieces: Pieces) -> list[Growing]:
+        ((growing, said),) = pieces.items()
+        try:
+            await generating.begin_answer(growing.started, said.text)
+        except LeaseLost:
+            return [growing]
+        growing.is_begun = True
+        return []
+
+    def _taken(self) -> Pieces:
         """The next piece of each answer, of at most one answer a chat; what is left is due again."""
-        taken: dict[Growing, Said] = {}
+        taken: Pieces = {}
         places: set[tuple[OrganisationId, ChatId]] = set()
         for growing in list(self._due):
-            place = (growing.run.organisation_id, growing.run.chat_id)
+            place = (growing.started.run.organisation_id, growing.started.run.chat_id)
             if place in places:
                 continue
             places.add(place)

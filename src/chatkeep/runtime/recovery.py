@@ -50,7 +50,7 @@ async def recover(system: System, runner: Runner, *, resume: Resume, is_alone: b
 
 async def _see_to(system: System, runner: Runner, each: Unheld, resume: Resume) -> bool:
     may_resume = resume == "always" or (resume == "handed-over" and each.is_handed_over)
-    if may_resume and each.epoch < leases.EPOCHS_MAX:
+    if may_resume and not each.is_to_stop and each.epoch < leases.EPOCHS_MAX:
         started = await leases.take_over(system, each.organisation_id, each.run_id)
         if started is not None:
             runner.begin(started)

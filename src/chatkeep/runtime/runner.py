@@ -21,6 +21,7 @@ from chatkeep.domain.errors import (
     StoreFull,
     Unavailable,
 )
+from chatkeep.domain.event import EventKind
 from chatkeep.domain.ids import RunId
 from chatkeep.domain.run import INTERRUPTED, Run, RunState
 from chatkeep.domain.usage import Usage
@@ -42,8 +43,7 @@ class LiveRun:
 
     def __init__(self, started: StartedRun) -> None:
         self.started = started
-        self.growing = Growing(started.run)
-        self.is_begun = started.is_begun
+        self.growing = Growing(started)
         self.ending: Ending | None = None
         self.usage: Usage | None = None
         self._outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
@@ -196,24 +196,9 @@ class Runner:
             async for piece in stream:
                 if isinstance(piece, Finished):
                     live.usage = piece.usage
-                elif not isinstance(piece, TextDelta):
-                    self._deltas.add(live.growing, "run.reasoning", piece.text)
-                elif live.is_begun:
-                    self._deltas.add(live.growing, "run.delta", piece.text)
                 else:
-                    await self._begin_answer(live, piece.text)
-
-    async def _begin_answer(self, live: LiveRun, text: str) -> None:
-        """Where the store is full, what is said waits here; the end brings it all, when there is room again."""
-        rest = await self._deltas.settle(live.growing)
-        live.growing.said = list(rest)
-        try:
-            await generating.begin_answer(live.started, text, rest)
-        except (StoreBusy, StoreFull):
-            live.growing.add("run.delta", text)
-        else:
-            live.growing.said = []
-            live.is_begun = True
+                    kind: EventKind = "run.delta" if isinstance(piece, TextDelta) else "run.reasoning"
+                    self._deltas.add(live.growing, kind, piece.text)
 
     async def _hand_over(self, live: LiveRun, rest: tuple[Said, ...]) -> bool:
         """Give the run back for another process to go on with; where that fails it ends here, as interrupted."""

@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from chatkeep.domain.errors import NotFound, RateLimited
 from chatkeep.domain.event import Event
@@ -79,8 +79,8 @@ class Tail:
     ) -> AsyncIterator[Batch]:
         """Everything after `after` (None: a snapshot first, then everything after it) as it comes.
 
-        An empty list is a heartbeat. Ends when the stream is old enough or the chat is gone, and when `told` is done or,
-        without it, the server is going. Raises `NotFound` at the beginning, and what `recheck` raises at any time.
+        An empty list is a heartbeat. Ends when the stream is old enough, the chat is gone, or `told` is done; without a
+        `told` also when the server is going. Raises `NotFound` at the beginning, what `recheck` raises at any time.
         """
         limits = self._limits
         began = heard = checked = time.monotonic()
@@ -105,11 +105,10 @@ class Tail:
                     heard = now
                     yield []
                 else:
-                    due = min(heard + limits.sse_heartbeat_s, checked + limits.stream_recheck_s)
-                    await channel.wait(max(due - now, 0.0))
+                    await channel.wait()
                 if (self._is_closing and told is None) or now - began >= limits.stream_age_s:
                     return
-                batch = channel.after(cursor)
+                batch = channel.after(cursor) if _is_all(batch) else None
                 if now - checked >= limits.stream_recheck_s:
                     ctx, checked, batch = await recheck(), now, None
                 if batch is None:
@@ -129,7 +128,9 @@ class Tail:
                 left_s = until - time.monotonic()
                 if batch or left_s <= 0 or self._is_closing:
                     return batch
-                await channel.wait(min(left_s, self._limits.stream_recheck_s))
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(left_s):
+                        await channel.wait()
 
     async def run(self, ctx: Context, live: LiveRun, *, recheck: Recheck) -> AsyncIterator[list[Event]]:
         """The events of a run from its start to its end, as they come; an empty list is a heartbeat.
@@ -151,6 +152,11 @@ class Tail:
 
 def _last_of(batch: Batch) -> int:
     return batch.seq if isinstance(batch, Snapshot) else batch[-1].seq
+
+
+def _is_all(batch: Batch | None) -> bool:
+    """Whether the store had no more than this when it was asked."""
+    return batch is None or isinstance(batch, Snapshot) or len(batch) < journal.PAGE
 
 
 async def _still(ctx: Context, chat_id: ChatId, cursor: int, scope: str) -> Batch | None:

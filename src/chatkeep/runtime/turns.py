@@ -15,8 +15,6 @@ from chatkeep.services.generating import StartedRun
 from chatkeep.services.runs import Settle
 from chatkeep.services.wishes import Wish
 
-LOOK_AGAIN_S = 1.0
-
 
 class Turns:
     """One queue a chat, of this process; the first that came is the first that is served."""
@@ -52,7 +50,7 @@ class Turns:
                     except ChatBusy:
                         if time.monotonic() >= until:
                             raise
-                    await channel.wait(LOOK_AGAIN_S)
+                    await channel.wait()
         finally:
             queue.release()
             if not queue.locked() and self._queues.get(place) is queue:

@@ -61,8 +61,8 @@ def check_new(
     ctx.principal.require(scope)
     chat_rules.check_texts(ctx, new.title, new.system_prompt, new.metadata)
     appending.check_said(ctx, said)
-    if new.origin == "connector" and ctx.principal.kind != "service":
-        raise InvalidField("origin", "only a service may create chats as a connector")
+    if new.origin in ("m2m", "connector") and ctx.principal.kind != "service":
+        raise InvalidField("origin", f"only a service may create chats as '{new.origin}'")
     if new.ttl_s is not None and not 1 <= new.ttl_s <= TTL_S_MAX:
         raise InvalidField("ttl_s", f"must be 1 to {TTL_S_MAX} seconds")
     if new.id is not None and not chat_rules.is_segment(new.id):

@@ -6,11 +6,11 @@ A `Claim` makes a write happen once for an Idempotency-Key: the request, its eff
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from chatkeep.domain.errors import IdempotencyInFlight, IdempotencyMismatch, ProviderFailed
-from chatkeep.domain.ids import Clock, Entropy
+from chatkeep.domain.ids import ChatId, Clock, Entropy
 from chatkeep.domain.limits import Limits
 from chatkeep.domain.principal import Principal
 from chatkeep.domain.run import INTERRUPTED
@@ -35,6 +35,7 @@ class Policy:
     issuer: str = "chatkeep"
     fold_after_s: float = 3600
     purge_deleted_after_s: float | None = None
+    allowed_origins: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,25 +57,35 @@ class System:
 class Replay(Exception):
     """The request was answered before; this is that answer."""
 
-    def __init__(self, status: int, body: bytes) -> None:
+    def __init__(self, status: int, body: bytes, headers: Mapping[str, str]) -> None:
         super().__init__(status)
         self.status = status
         self.body = body
+        self.headers = headers
 
 
 Answer = tuple[int, bytes]
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
-    """One request under an Idempotency-Key.
+class Note:
+    """What is remembered of a request: its answer, or None when that comes later (`settle`), and the answer's headers.
 
-    `render` turns what the write returned into the answer to remember, or None when the answer comes later (`settle`).
+    It is forgotten with the chat it is about when that is deleted for good, as the answer holds the chat's texts.
     """
+
+    chat_id: ChatId | None
+    answer: Answer | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One request under an Idempotency-Key. `render` turns what the write returned into what is to be remembered."""
 
     name: idempotency.RequestKey
     fingerprint: bytes
-    render: Callable[[Any], Answer | None]
+    render: Callable[[Any], Note]
 
     async def guard(self, tx: Transaction, *, now_us: int, memory_s: int) -> None:
         """Raise `Replay`, `IdempotencyMismatch` or `IdempotencyInFlight` when the key was used before."""
@@ -87,14 +98,14 @@ class Claim:
             raise IdempotencyInFlight()
         if seen.status == idempotency.LOST:
             raise ProviderFailed(INTERRUPTED)
-        raise Replay(seen.status, seen.body or b"")
+        raise Replay(seen.status, seen.body or b"", seen.headers)
 
     async def remember(self, tx: Transaction, result: object, *, now_us: int) -> None:
         """Write the request down with its answer, in the transaction of its effect."""
-        status, body = self.render(result) or (None, None)
-        await idempotency.put(
-            tx, self.name, idempotency.Remembered(self.fingerprint, status, body), now=now_us
-        )
+        note = self.render(result)
+        status, body = note.answer or (None, None)
+        remembered = idempotency.Remembered(self.fingerprint, status, body, note.headers)
+        await idempotency.put(tx, self.name, remembered, chat_id=note.chat_id, now=now_us)
 
     async def settle(self, tx: Transaction, answer: Answer) -> None:
         """Add an answer that came later."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import zlib
 from contextlib import suppress
+from dataclasses import replace
 from typing import TypeAlias
 
 from chatkeep.domain.errors import InvalidCredential, Unavailable
@@ -81,7 +82,8 @@ async def _by_key(system: System, key: str) -> Principal:
 
     async def body(tx: Transaction) -> Known | None:
         is_possible = is_well_formed(key, KEY_PREFIX)
-        return _known(await credentials.holder_by_secret(tx, digest)) if is_possible else None
+        known = _known(await credentials.holder_by_secret(tx, digest)) if is_possible else None
+        return None if known is None else (known[0], replace(known[1], known_until_us=_known_until(known[0])))
 
     return await _valid(system, await system.store.recall(None, digest, body), kind="api_key")
 
@@ -101,7 +103,14 @@ async def _by_session(system: System, said: tokens.SessionClaims) -> Principal:
         name=person.name,
         scopes=effective_scopes(person.role, ()),
         credential_kind="session",
+        known_until_us=said.expires_at_s * US,
     )
+
+
+def _known_until(holder: Holder) -> int:
+    """When the credential expires, or its next use is to be noted."""
+    noted_until = 0 if holder.last_used_at is None else holder.last_used_at + _LAST_USED_US
+    return noted_until if holder.expires_at is None else min(noted_until, holder.expires_at)
 
 
 def _known(holder: Holder | None) -> Known | None:

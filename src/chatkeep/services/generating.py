@@ -16,7 +16,7 @@ from chatkeep.domain.message import Message, MessageStatus, NewMessage, path_to
 from chatkeep.domain.run import Run, RunState
 from chatkeep.domain.usage import Usage
 from chatkeep.models.port import Prompt, Turn
-from chatkeep.services import appending
+from chatkeep.services import appending, models
 from chatkeep.services.context import Answer, Claim, System
 from chatkeep.services.models import Route
 from chatkeep.services.wishes import Wish
@@ -108,7 +108,7 @@ async def prompt(started: StartedRun) -> Prompt:
     heads = [route.system_prompt, thread.chat.system_prompt, *texts]
     path = path_to(thread.messages, run.answer_id if started.is_begun else run.question_id)
     turns = fit([text for text in heads if text], path, _tokens_for_input(started.wish, route))
-    return Prompt(route.model_name, turns, started.wish.max_tokens, started.wish.temperature)
+    return Prompt(route.model_name, turns, _tokens_for_answer(started.wish, route), started.wish.temperature)
 
 
 def fit(heads: list[str], path: list[Message], tokens_max: int) -> tuple[Turn, ...]:
@@ -132,17 +132,15 @@ def fit(heads: list[str], path: list[Message], tokens_max: int) -> tuple[Turn, .
     return (Turn("system", head), *chosen) if head else tuple(chosen)
 
 
-async def begin_answer(started: StartedRun, text: str, before: tuple[Said, ...] = ()) -> None:
-    """From its first word on the answer is a message of the chat; `before` is what was said till then and is not in the
-    journal yet. Raises `LeaseLost`.
-    """
+async def begin_answer(started: StartedRun, text: str) -> None:
+    """From its first word on the answer is a message of the chat. Raises `LeaseLost`."""
     system, run = started.system, started.run
 
     async def body(tx: Transaction) -> None:
         if not await runs.is_held(tx, run):
             raise LeaseLost()
         await _append_answer(tx, started, NewMessage("assistant", "", status="generating"))
-        await say(tx, run, (*before, Said("run.delta", text)), now=system.clock.now_us())
+        await say(tx, run, (Said("run.delta", text),), now=system.clock.now_us())
 
     await system.store.write(run.organisation_id, body)
 
@@ -173,9 +171,7 @@ async def finish_in(tx: Transaction, started: StartedRun, generated: Generated) 
     """The part of `finish` that belongs into the transaction."""
     run, system = started.run, started.system
     if await chats.access(tx, run.chat_id) is None:
-        outcome = Outcome(
-            run, None, generated.usage, generated.error
-        )  # purged meanwhile, and the run with it
+        outcome = Outcome(run, None, generated.usage, None)  # purged meanwhile, and the run with it
     else:
         message = await _answer(tx, started, generated)
         await _end(tx, started, generated, message)
@@ -232,16 +228,7 @@ async def _answer(tx: Transaction, started: StartedRun, generated: Generated) ->
     if stored is None:
         if not rest and generated.state == "failed":
             return None
-        new = NewMessage(
-            role="assistant",
-            content=rest,
-            status=status,
-            error=generated.error,
-            input_tokens=usage.input_tokens if usage else None,
-            output_tokens=usage.output_tokens if usage else None,
-            response_time_ms=generated.response_time_ms,
-        )
-        return await _append_answer(tx, started, new)
+        stored = await _append_answer(tx, started, NewMessage("assistant", "", status="generating"))
     final = replace(
         stored,
         content=stored.content + rest,
@@ -300,5 +287,9 @@ def _cut(text: str, bytes_max: int) -> str:
 
 def _tokens_for_input(wish: Wish, route: Route) -> int:
     window = route.context_window
-    reserved = min(wish.max_tokens or window // 4, window // 2)
+    reserved = min(_tokens_for_answer(wish, route) or window // 4, window // 2)
     return max(window - reserved, 64)
+
+
+def _tokens_for_answer(wish: Wish, route: Route) -> int | None:
+    return models.least(wish.max_tokens, route.max_tokens)

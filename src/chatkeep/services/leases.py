@@ -74,7 +74,8 @@ async def unheld(system: System, *, is_alone: bool) -> list[Unheld]:
 
 
 async def end_dead(system: System, organisation_id: OrganisationId, run_id: RunId) -> Outcome | None:
-    """End a run whose holder is dead: what it had said is kept, its chat is in `error` with text and time.
+    """End a run whose holder is dead: what it had said is kept, its chat is in `error` with text and time. If somebody
+    had asked for its end, it is stopped, and no error.
 
     None when it is over, or its holder is alive after all.
     """
@@ -83,7 +84,14 @@ async def end_dead(system: System, organisation_id: OrganisationId, run_id: RunI
         taken = await _take(tx, system, run_id)
         if taken is None:
             return None
-        ended = Generated("failed", (), None, (taken.lease_until - taken.started_at) // 1000, INTERRUPTED)
+        is_to_stop = taken.stop_requested_at is not None
+        ended = Generated(
+            state="stopped" if is_to_stop else "failed",
+            rest=(),
+            usage=None,
+            response_time_ms=(taken.lease_until - taken.started_at) // 1000,
+            error=None if is_to_stop else INTERRUPTED,
+        )
         return await generating.finish_in(tx, await _started(tx, system, taken), ended)
 
     return await system.store.write(organisation_id, body)
@@ -129,13 +137,17 @@ async def settle_before(ctx: Context, chat_id: ChatId) -> None:
 
 
 async def settle_chat(system: System, organisation_id: OrganisationId, chat_id: ChatId) -> bool:
-    """Before a chat that says `generating` is read: whether that was a dead process's word, which is ended now."""
+    """Before a chat that says `generating` is read: whether that was a dead process's word, which is ended now.
+
+    A run that was handed over is nobody's death: it waits for who goes on with it.
+    """
 
     async def body(tx: Transaction) -> list[Run]:
         return await runs.running_in(tx, chat_id)
 
     now = system.clock.now_us()
-    dead = [run for run in await system.store.peek(organisation_id, body) if run.lease_until <= now]
+    running = await system.store.peek(organisation_id, body)
+    dead = [run for run in running if run.holder is not None and run.lease_until <= now]
     ended = [await end_dead(system, organisation_id, run.id) for run in dead]
     return any(outcome is not None for outcome in ended)
 

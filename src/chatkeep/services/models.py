@@ -24,12 +24,16 @@ DEFAULT_CONTEXT_WINDOW = 8_192
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Who answers for a model: the provider, the model's name there, and the prompt that belongs to the model."""
+    """Who answers for a model: the provider, the model's name there, and the prompt that belongs to the model.
+
+    `context_window` and `max_tokens` (of one answer; None: as many as the provider likes) in tokens.
+    """
 
     provider: Provider
     model_name: str
     system_prompt: str | None
     context_window: int
+    max_tokens: int | None
 
 
 async def list_models(ctx: Context, *, cursor: str | None, limit: int) -> Page[Model]:
@@ -81,9 +85,13 @@ async def first(ctx: Context) -> Model | None:
 
 
 async def create(ctx: Context, card: ModelCard) -> Model:
-    """Add a model of the organisation's own. Raises `InvalidField` for values outside their bounds."""
+    """Add a model of the organisation's own.
+
+    Raises `InvalidField` for values outside their bounds and for a provider that the operator has not configured.
+    """
     ctx.principal.require("models:write")
     _check(ctx.system.limits, card)
+    _check_provider(ctx.system, card)
     now = ctx.now_us()
     model = Model(
         organisation_id=ctx.principal.organisation_id,
@@ -103,7 +111,10 @@ async def create(ctx: Context, card: ModelCard) -> Model:
 
 
 async def update(ctx: Context, model_id: ModelId, card: ModelCard) -> Model:
-    """Give the model another card. Provider and name of a system model stay as they were found."""
+    """Give the model another card. Provider and name of a system model stay as they were found.
+
+    Raises `NotFound`, `NotAllowed` and what `create` raises; a provider that is not configured any more may stay.
+    """
     ctx.principal.require("models:write")
     access.check_id(model_id, NOUN)
     _check(ctx.system.limits, card)
@@ -113,6 +124,8 @@ async def update(ctx: Context, model_id: ModelId, card: ModelCard) -> Model:
         same_source = (card.provider, card.model_name) == (before.card.provider, before.card.model_name)
         if before.is_system_model and not same_source:
             raise NotAllowed("Provider and name of a system model cannot be changed.")
+        if card.provider != before.card.provider:
+            _check_provider(ctx.system, card)
         await _check_parent(tx, card, model_id)
         after = replace(before, card=card, updated_at=ctx.now_us())
         await models.update(tx, after)
@@ -144,7 +157,13 @@ async def route(tx: Transaction, system: System, model_id: ModelId | None) -> tu
         raise InvalidField("model_id", "this model has no provider that can answer now")
     source, provider = answering
     name = source.card.model_name or source.id
-    return found, Route(provider, name, found.card.system_prompt, found.card.context_window)
+    max_tokens = least(found.card.max_tokens_per_request, source.card.max_tokens_per_request)
+    return found, Route(provider, name, found.card.system_prompt, found.card.context_window, max_tokens)
+
+
+def least(*bounds: int | None) -> int | None:
+    """The least of the bounds that there are."""
+    return min((bound for bound in bounds if bound is not None), default=None)
 
 
 async def default(tx: Transaction, system: System) -> Model | None:
@@ -219,6 +238,12 @@ async def _check_parent(tx: Transaction, card: ModelCard, own_id: ModelId | None
         each.card.parent_model_id == own_id for each in await models.everything(tx)
     ):
         raise InvalidField("parent_model_id", "must be null: this model is a parent itself")
+
+
+def _check_provider(system: System, card: ModelCard) -> None:
+    if card.provider is not None and card.provider not in system.providers:
+        known = ", ".join(sorted(system.providers)) or "none, as none is configured"
+        raise InvalidField("provider", f"no such provider here; known: {known}")
 
 
 def _check(limits: Limits, card: ModelCard) -> None:

@@ -81,6 +81,10 @@ class Store(Protocol):
         """Have `listener` called on the event loop with the events of each commit, in the order of their commits."""
         ...
 
+    def moment(self) -> bytes | None:
+        """Equal to an earlier value only if no process has committed in between; None: the store cannot tell."""
+        ...
+
     def is_healthy(self) -> bool:
         """Whether writes are still taken."""
         ...

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-from chatkeep.domain.ids import PrincipalId
+from chatkeep.domain.ids import ChatId, PrincipalId
 from chatkeep.store.driver import Transaction
+from chatkeep.store.rows import read_json, write_json
 
 LOST = 0
 """In place of a status: the answer was lost with the process that generated it."""
@@ -13,11 +15,15 @@ LOST = 0
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
-    """A request seen before. `status` None: not answered yet; `LOST` instead of a real one."""
+    """A request seen before. `status` None: not answered yet; `LOST`: it never will be.
+
+    `headers` are those of the answer that tell of its object, known from the beginning.
+    """
 
     fingerprint: bytes
     status: int | None
     body: bytes | None
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,19 +44,26 @@ async def get(tx: Transaction, name: RequestKey, *, not_before: int) -> Remember
         key=name.key,
         not_before=not_before,
     )
-    return None if row is None else Remembered(*row)
+    if row is None:
+        return None
+    fingerprint, status, body, headers = row
+    return Remembered(fingerprint, status, body, read_json(headers))
 
 
-async def put(tx: Transaction, name: RequestKey, remembered: Remembered, *, now: int) -> None:
-    """Remember the request and, where there is one already, its answer."""
+async def put(
+    tx: Transaction, name: RequestKey, remembered: Remembered, *, chat_id: ChatId | None, now: int
+) -> None:
+    """Remember the request and, where there is one, its answer; the chat it is about takes it along when it goes."""
     await tx.run(
         "idempotency_put",
         principal_id=name.principal_id,
         route=name.route,
         key=name.key,
+        chat_id=chat_id,
         fingerprint=remembered.fingerprint,
         status=remembered.status,
         body=remembered.body,
+        headers=write_json(dict(remembered.headers)),
         created_at=now,
     )
 

@@ -63,7 +63,7 @@ async def end(
 async def is_held(tx: Transaction, run: Run) -> bool:
     """Whether the run is still to be worked on under this epoch: not over, not taken by another, not to be stopped."""
     row = await tx.one("run_holds", id=run.id, epoch=run.epoch)
-    return row is not None and row[0] is None
+    return row is not None and bool(row[0])
 
 
 async def get(tx: Transaction, run_id: RunId) -> Run | None:
@@ -113,18 +113,21 @@ async def release(tx: Transaction, run: Run, *, now: int) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Unheld:
-    """A run that nobody works on. `is_handed_over`: its last holder gave it back; else it died."""
+    """A run that nobody works on. `is_handed_over`: its last holder gave it back; else it died. `is_to_stop`: somebody
+    has asked for its end.
+    """
 
     organisation_id: OrganisationId
     run_id: RunId
     epoch: int
     is_handed_over: bool
+    is_to_stop: bool
 
 
 async def unheld(tx: Transaction, *, now: int, only_me: str | None, limit: int) -> list[Unheld]:
     """Runs that nobody works on (system work). `only_me`: the one holder that can be alive, where there is but one."""
     rows = await tx.all("system_runs_unheld", now=now, only_me=only_me, row_limit=limit)
-    return [Unheld(row[0], row[1], row[2], row[3] is None) for row in rows]
+    return [Unheld(row[0], row[1], row[2], row[3] is None, row[4] is not None) for row in rows]
 
 
 async def asked_to_stop(tx: Transaction, holder: str) -> list[tuple[OrganisationId, RunId]]:

@@ -152,6 +152,10 @@ class SqliteStore:
         """Have `listener` called with the events of each commit."""
         self._writer.listeners.append(listener)
 
+    def moment(self) -> bytes | None:
+        """The header of the write-ahead log's index; None once closed."""
+        return None if self._is_closed else self._moment.now()
+
     def is_healthy(self) -> bool:
         """Whether the writer takes work."""
         return self._writer.is_healthy()
@@ -200,6 +204,7 @@ def connect(path: Path, *, read_only: bool = False) -> apsw.Connection:
             f"page_size={PAGE_BYTES}",
             "journal_mode=WAL",
             "synchronous=FULL",
+            "secure_delete=ON",  # FAST would leave texts in freed pages
             "foreign_keys=ON",
             f"cache_size=-{CACHE_KIB}",
             "temp_store=MEMORY",

@@ -1,7 +1,8 @@
 """The one writer of a SQLite file: a thread that commits many bodies at once, and the checkpoints behind it.
 
-Group commit: while one commit is being synced, the next bodies queue up and share the next one. Each body has a
-savepoint, so that one that fails undoes nothing but itself.
+Group commit: what comes in one turn of the event loop shares a commit, and so does what queues up while another one is
+being synced. Each body has a savepoint, so that one that fails undoes nothing but itself. Where the disk has no room
+for all, each is tried alone.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ CHECKPOINT_INTERVAL_S = 1.0
 CHECKPOINT_WAL_BYTES = 8 * 1024 * 1024
 CHECKPOINT_PATIENCE_MS = 100
 """How long a checkpoint may make the writer wait, for readers that are still in the log."""
+EMPTYING_ROUNDS = 30
+"""After how many intervals a log that was written to is emptied: it still holds what was deleted since."""
 
 
 @dataclass(slots=True)
@@ -45,6 +48,7 @@ class Writer:
     def __init__(self, connection: apsw.Connection) -> None:
         self.connection = connection
         self.listeners: list[Listener] = []
+        self._gathered: list[_Job] = []
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._lost: ChatkeepError | None = None
         self._is_closing = False
@@ -59,14 +63,16 @@ class Writer:
         """
         if self._lost is not None:
             raise self._lost
-        if self._jobs.qsize() >= QUEUE_MAX:
+        if self._jobs.qsize() + len(self._gathered) >= QUEUE_MAX:
             raise StoreBusy("Too many writes are waiting; nothing was written.")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
         with self._gate:
             if self._is_closing:
                 raise ShuttingDown()
-            self._jobs.put(_Job(step, loop, future, events))
+            if not self._gathered or self._gathered[-1].loop is not loop:
+                loop.call_soon(self._hand_over)
+            self._gathered.append(_Job(step, loop, future, events))
         return await future
 
     def is_healthy(self) -> bool:
@@ -77,9 +83,20 @@ class Writer:
         """Commit what was accepted, then stop the thread and close the connection. May block."""
         with self._gate:
             self._is_closing = True
+            self._hand_over_gathered()
             self._jobs.put(None)
         self._thread.join()
         self.connection.close()
+
+    def _hand_over(self) -> None:
+        with self._gate:
+            self._hand_over_gathered()
+
+    def _hand_over_gathered(self) -> None:
+        # What was submitted in one turn of the loop, at once: the thread would wake for the first and commit it alone.
+        for job in self._gathered:
+            self._jobs.put(job)
+        self._gathered.clear()
 
     def _work(self) -> None:
         is_open = True
@@ -130,7 +147,12 @@ class Writer:
                 self.connection.execute("ROLLBACK")
             except apsw.Error as again:
                 self._lost = StoreLost(str(again))
-        _fail(batch, error)
+        if isinstance(error, StoreFull) and len(batch) > 1 and self._lost is None:
+            for job in batch:  # most ask for less room than the one that was refused
+                job.result = job.error = None
+                self._commit([job])
+        else:
+            _fail(batch, error)
 
     def _settle(self, batch: list[_Job]) -> None:
         by_loop: dict[asyncio.AbstractEventLoop, list[_Job]] = {}
@@ -163,7 +185,10 @@ def _answer(jobs: list[_Job], listeners: Sequence[Listener]) -> None:
 
 
 class Checkpointer:
-    """Folds the write-ahead log into the file in the background, so that no writer waits for it."""
+    """Folds the write-ahead log into the file in the background, so that no writer waits for it.
+
+    A log that grew large begins anew. Every few rounds it is cut to nothing: no text shall outlive its deletion there.
+    """
 
     def __init__(self, connection: apsw.Connection, path: Path) -> None:
         self._connection = connection
@@ -184,16 +209,23 @@ class Checkpointer:
         self._connection.close()
 
     def _work(self) -> None:
+        rounds = 0
         while not self._stop.wait(CHECKPOINT_INTERVAL_S):
-            if self._wal.exists() and self._wal.stat().st_size >= CHECKPOINT_WAL_BYTES:
-                self._fold()
+            rounds += 1
+            size = self._wal.stat().st_size if self._wal.exists() else 0
+            if rounds >= EMPTYING_ROUNDS and (not size or self._fold("TRUNCATE")):
+                rounds = 0
+            elif size >= CHECKPOINT_WAL_BYTES:
+                self._fold("RESTART")  # else the log of a writer that never rests would grow for ever
 
-    def _fold(self) -> None:
+    def _fold(self, mode: str) -> bool:
         self._checkpoint("PASSIVE")  # nearly all of it, while writing goes on
-        self._checkpoint("RESTART")  # else the log of a writer that never rests would grow for ever
+        return self._checkpoint(mode)
 
-    def _checkpoint(self, mode: str) -> None:
+    def _checkpoint(self, mode: str) -> bool:
+        """Whether it went to its end. Nothing is lost when it did not: the next round tries again."""
         try:
-            self._connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchall()
+            is_busy, _, _ = self._connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchall()[0]
         except (apsw.BusyError, apsw.FullError, apsw.IOError):
-            return  # Nothing is lost: the log keeps what the file does not have yet, and the next round tries again.
+            return False
+        return not is_busy

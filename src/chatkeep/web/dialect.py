@@ -204,6 +204,8 @@ def answer_http_error(
         ours = [each for each in routes if isinstance(each, APIRoute)]
         first = next((each.path for each in ours if each.path_regex.match(path)), None)
         methods = {method for each in ours if each.path == first for method in each.methods or ()}
+        if "GET" in methods:
+            methods.add("HEAD")  # the edge answers it
         response.headers["allow"] = ", ".join(sorted(methods)) or response.headers["allow"]
     return response
 
@@ -213,6 +215,5 @@ def write_replay(replay: Replay, manner: Manner) -> Response:
     kind = manner.error_media_type if replay.status >= FIRST_ERROR else "application/json"
     if replay.body.startswith((b"data:", b"event:", b"id:")):
         kind = "text/event-stream"
-    return Response(
-        replay.body, status_code=replay.status, media_type=kind, headers={"idempotency-replayed": "true"}
-    )
+    headers = {**replay.headers, "idempotency-replayed": "true"}
+    return Response(replay.body, status_code=replay.status, media_type=kind, headers=headers)

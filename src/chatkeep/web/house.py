@@ -8,15 +8,19 @@ from chatkeep.runtime.runner import Runner
 from chatkeep.runtime.tail import Tail
 from chatkeep.runtime.turns import Turns
 from chatkeep.services.context import System
+from chatkeep.web.client_address import Networks
 from chatkeep.web.rendered import RenderedCache
 
 
 @dataclass(frozen=True, slots=True)
 class House:
-    """The system, the runner of answers, whoever follows chats, and the cache of rendered chats."""
+    """The system, the runner of answers, whoever follows chats, the cache of rendered chats, and the proxies that are
+    believed.
+    """
 
     system: System
     runner: Runner
     tail: Tail
     turns: Turns
     rendered: RenderedCache
+    trusted_proxies: Networks = ()

@@ -9,9 +9,10 @@ from typing import Annotated, Any
 
 from fastapi import Header
 from starlette.requests import Request
+from starlette.responses import Response
 
 from chatkeep.domain.errors import InvalidField
-from chatkeep.services.context import Answer, Claim, Context
+from chatkeep.services.context import Claim, Context, Note
 from chatkeep.store.idempotency import RequestKey
 
 HEADER = "idempotency-key"
@@ -28,10 +29,17 @@ Key = Annotated[
 """The header as a route declares it, so that it is in the OpenAPI document; `claimed` reads it from the request."""
 
 
-async def claimed(ctx: Context, request: Request, render: Callable[[Any], Answer | None]) -> Context:
+def answer_of(note: Note) -> Response:
+    """The JSON answer that is remembered, as it is given the first time."""
+    assert note.answer is not None
+    status, body = note.answer
+    return Response(body, status_code=status, media_type="application/json", headers=dict(note.headers))
+
+
+async def claimed(ctx: Context, request: Request, render: Callable[[Any], Note]) -> Context:
     """The context whose write happens once for the request's key; unchanged when the request has none.
 
-    `render` turns what the write returns into the answer to remember. Raises `InvalidField` for a malformed key.
+    `render` turns what the write returns into what is to be remembered. Raises `InvalidField` for a malformed key.
     """
     key = request.headers.get(HEADER)
     if key is None:

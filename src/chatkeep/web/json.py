@@ -16,6 +16,7 @@ from typing import Any
 
 import orjson
 from fastapi import params
+from pydantic import BaseModel
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
@@ -92,6 +93,11 @@ async def read_json(request: Request, limits: Limits) -> JsonValue:
 class StrictRequest(Request):
     """A request whose `json()` is strict."""
 
+    def fill(self) -> None:
+        """Take an absent body for an empty object, whatever its type was said to be."""
+        self._body = b"{}"
+        self.scope["headers"] = [each for each in self.scope["headers"] if each[0] != b"content-type"]
+
     async def json(self) -> Any:
         """The body, decoded once."""
         if not hasattr(self, "_json"):
@@ -103,8 +109,9 @@ class StrictRequest(Request):
 class StrictRoute(DocumentedRoute):
     """A route whose JSON body is decoded strictly, whether it declares the body or calls `request.json()`.
 
-    A missing content type counts as JSON. The body is decoded before FastAPI looks at it, which then finds it
-    done: an error raised within FastAPI's own reading would come out as a plain 400.
+    A missing content type counts as JSON, an absent body as `{}` where the body's default is an object. The body is
+    decoded before FastAPI looks at it, which then finds it done: an error raised within FastAPI's own reading would
+    come out as a plain 400.
     """
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
@@ -118,14 +125,21 @@ class StrictRoute(DocumentedRoute):
         declares_json = self.body_field is not None and not isinstance(
             self.body_field.field_info, params.Form
         )
+        may_be_absent = self.body_field is not None and isinstance(
+            self.body_field.field_info.default, BaseModel
+        )
 
         async def handle_strictly(request: Request) -> Response:
             strict = StrictRequest(request.scope, request.receive)
-            if declares_json and await _body(
-                strict
-            ):  # without a body it is FastAPI that names the missing field
-                await strict.json()
-            return await handler(strict)
+            if not declares_json:
+                return await handler(strict)
+            if await _body(strict):
+                # FastAPI would take null for an absent body.
+                if await strict.json() is None and may_be_absent:
+                    raise InvalidField("body", "must be an object")
+            elif may_be_absent:
+                strict.fill()
+            return await handler(strict)  # which names the missing field, if there is one
 
         return handle_strictly
 

@@ -19,6 +19,7 @@ from chatkeep.web import etags
 Key: TypeAlias = tuple[str, str, int, int, str, str]
 JSON = "application/json"
 PRIVATE = {"cache-control": "private, no-cache"}
+OK, UNCHANGED = 200, 304
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,22 @@ class RenderedCache:
             self._bytes -= len(self._bodies.popitem(last=False)[1])
 
 
+class Kept(Response):
+    """An answer that the same request gets again while nothing is committed, and before `known_until_us` UTC.
+
+    `body_key` is where the cache has its body; a 304 has neither.
+    """
+
+    media_type = JSON
+
+    def __init__(
+        self, key: Key | None, body: bytes | None, until_us: int, headers: Mapping[str, str]
+    ) -> None:
+        super().__init__(body, status_code=UNCHANGED if body is None else OK, headers=headers)
+        self.body_key = key
+        self.known_until_us = until_us
+
+
 async def answer_chat(
     cache: RenderedCache,
     ctx: Context,
@@ -73,17 +90,26 @@ async def answer_chat(
     etag = etags.write(found, view.stamp)
     asked = request.headers.get("if-none-match")
     if asked is not None and etags.matches(asked, etag):
-        return Response(status_code=304, headers={"etag": etag, **PRIVATE})
+        return Kept(None, None, _until(ctx, found), {"etag": etag, **PRIVATE})
     key = _key(ctx, chat_id, found, view)
     body = cache.get(key)
     if body is None:
         thread = await chats.read(ctx, chat_id)
         rendered = render(thread)
         body = rendered if isinstance(rendered, bytes) else await rendered
-        etag = etags.write(thread.chat.access, view.stamp)
-        if thread.chat.status != "generating":  # it would be another one in a moment
-            cache.put(_key(ctx, chat_id, thread.chat.access, view), body)
-    return Response(body, media_type=JSON, headers={"etag": etag, **PRIVATE, **view.headers})
+        found = thread.chat.access
+        etag = etags.write(found, view.stamp)
+        key = _key(ctx, chat_id, found, view)
+        if found.status != "generating":
+            cache.put(key, body)
+    return Kept(key, body, _until(ctx, found), {"etag": etag, **PRIVATE, **view.headers})
+
+
+def _until(ctx: Context, found: ChatAccess) -> int:
+    if found.status == "generating":
+        return 0  # whoever generates may die without a commit
+    known_until_us = ctx.principal.known_until_us
+    return known_until_us if found.expires_at is None else min(known_until_us, found.expires_at)
 
 
 def _key(ctx: Context, chat_id: ChatId, found: ChatAccess, view: View) -> Key:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 from collections.abc import Iterator
 from typing import Any, ClassVar
 from urllib.parse import quote
@@ -17,7 +18,7 @@ import httpx
 import pytest
 
 from chatkeep.domain.errors import ChatkeepError
-from tests.contract.dialects.hostile import bodies, texts
+from tests.contract.dialects.hostile import EMPTY, bodies, texts
 from tests.contract.dialects.speaking import SPEAKERS, Speaker
 from tests.security.ledger import Ledger
 from tests.security.surface import built, operations
@@ -171,6 +172,49 @@ class DialectContract:
                     f"{method} {path}: Allow is {sorted(allowed)}, not {sorted(methods)}"
                 )
 
+    async def test_a_hot_route_answers_as_its_twin_in_fastapi(self, world: World) -> None:
+        """ADR 6: the edge answers it before FastAPI; what is declared there for the document must be the same."""
+        chat_id, _ = await self.speaker.make(world, world.owner)
+        dialect = built(world, self.speaker.name)
+        transport = httpx.ASGITransport(app=dialect.app, root_path=self.speaker.prefix)
+        good = {**self.speaker.credential(world.owner.key), "content-type": "application/json"}
+        unchanged = {**good, "if-none-match": (await self.get(world, chat_id)).headers["etag"]}
+        async with httpx.AsyncClient(transport=transport, base_url=str(world.client.base_url)) as cold:
+            for method, regex, _ in dialect.hot._routes:
+                template = re.sub(r"\(\?P<chat_id>[^)]*\)", "{chat_id}", regex.pattern.strip("^$"))
+                for known, headers, body in (
+                    (chat_id, good, b"{}"),
+                    (chat_id, unchanged, b"{"),
+                    (chat_id, good, b'{"messages": [{"role": "nobody"}]}'),
+                    (chat_id, {}, b"{}"),
+                    (UNKNOWN, good, b'{"messages": [{"role": "user", "content": "x"}]}'),
+                ):
+                    url = self.speaker.prefix + template.replace("{chat_id}", known)
+                    sent: dict[str, Any] = {"headers": headers, "content": body if method == "POST" else None}
+                    hot_answer = await world.client.request(method, url, **sent)
+                    cold_answer = await cold.request(method, url, **sent)
+                    assert hot_answer.status_code == cold_answer.status_code, url
+                    assert hot_answer.content == cold_answer.content, url
+                    assert cold_answer.headers.items() <= hot_answer.headers.items(), url
+
+    async def test_head_is_get_without_the_body(self, world: World) -> None:
+        chat_id, _ = await self.speaker.make(world, world.owner)
+        paths = [each.path for each in operations(world, self.speaker.name) if each.method == "GET"]
+        assert paths
+        for template in [*paths, "/no/such/route"]:
+            for known in (chat_id, UNKNOWN):
+                path = re.sub(r"{\w+}", UNKNOWN, template.replace("{chat_id}", known))
+                get = await self.ask(world, "GET", path, world.owner)
+                head = await self.ask(world, "HEAD", path, world.owner)
+                assert (head.status_code, head.content) == (get.status_code, b""), path
+                assert dict(head.headers) == dict(get.headers), path
+        unchanged = {"if-none-match": (await self.get(world, chat_id)).headers["etag"]}
+        url = self.speaker.prefix + self.speaker.chat(chat_id)
+        headers = {**self.speaker.credential(world.owner.key), **unchanged}
+        assert (await world.client.head(url, headers=headers)).status_code == 304
+        assert (await world.client.head(url)).status_code == 401
+        assert (await world.client.head(self.speaker.prefix + self.speaker.chats)).status_code in (401, 405)
+
     # --- who asks -----------------------------------------------------------------------------------------------
 
     async def test_without_a_credential_it_is_401(self, world: World) -> None:
@@ -248,6 +292,8 @@ class DialectContract:
         await self.ask_raw(world, json.dumps(valid).encode())  # so that what happens once has happened
         before = ledger.everything()
         for hostile in bodies(valid):
+            if hostile.name == EMPTY and self.speaker.may_be_silent:
+                continue
             headers = {"content-type": hostile.content_type, **hostile.headers}
             answer = await self.ask_raw(world, hostile.content, headers)
             refusal = self.speaker.statuses.get(str(hostile.refusal), hostile.refusal)

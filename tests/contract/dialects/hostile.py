@@ -21,13 +21,17 @@ class Hostile:
     headers: dict[str, str] = field(default_factory=dict)
 
 
+EMPTY = "empty"
+
+
 def bodies(valid: Any) -> list[Hostile]:
     """Hostile variants of a body that would be served."""
     raw = json.dumps(valid).encode()
     opened = raw[:-1] + (b", " if len(raw) > 2 else b"")
     key = json.dumps(next(iter(valid))).encode()
     return [
-        Hostile("empty", b"", "any"),
+        Hostile(EMPTY, b"", "any"),
+        Hostile("blank", b" ", "any"),
         Hostile("oversize", raw[:-1] + b" " * MIB + b"}", 413),
         Hostile("65 deep", opened + b'"deep": ' + b"[" * 64 + b"]" * 64 + b"}", "malformed"),
         Hostile("100,000 deep", b"[" * 100_000, "malformed"),

@@ -25,13 +25,17 @@ QUESTION, REPLY = (
 
 @dataclass(frozen=True)
 class Speaker(ABC):
-    """A client of one dialect. `chats` is where chats are made; `statuses` are those of `check_error`'s answers."""
+    """A client of one dialect. `chats` is where chats are made; `statuses` are those of `check_error`'s answers.
+
+    `may_be_silent`: a chat is made without a body too.
+    """
 
     name: str
     prefix: str
     chats: str
     credential: Callable[[str], dict[str, str]]
     statuses: Mapping[str, int] = field(default_factory=dict)
+    may_be_silent: bool = False
 
     @abstractmethod
     def chat(self, chat_id: str) -> str:
@@ -256,7 +260,12 @@ class Synthflow(Speaker):
 
 # `not_found` is that of GET; `invalid` that of a field; `malformed` that of a body that is not strict JSON.
 NATIVE = Native(
-    "native", "/chatkeep/v1", "/chats", _bearer, {"not_found": 404, "invalid": 422, "malformed": 400}
+    "native",
+    "/chatkeep/v1",
+    "/chats",
+    _bearer,
+    {"not_found": 404, "invalid": 422, "malformed": 400},
+    may_be_silent=True,
 )
 CUADRA = Cuadra(
     "cuadra", "/cuadra", "/v1/chats", _bearer, {"not_found": 404, "invalid": 422, "malformed": 400}

@@ -9,14 +9,16 @@ import asyncio
 import json
 import resource
 import sys
+from functools import partial
 from pathlib import Path
 
 from chatkeep.domain.errors import StoreFull
 from chatkeep.store.sqlite import open_sqlite
-from tests.contract.store.place import ACME, count_agents, found
+from tests.contract.store.place import ACME, add_agent, count_agents, found
 from tests.contract.store.transactions import adding
 
 ROOM_BYTES = 256 * 1024
+GROUP = {"small": "x", "large": "x" * ROOM_BYTES, "small too": "x"}
 
 
 async def run(path: Path) -> dict[str, object]:
@@ -33,7 +35,11 @@ async def run(path: Path) -> dict[str, object]:
             written += 1
         except StoreFull:
             refused += 1
+    resource.setrlimit(resource.RLIMIT_FSIZE, (wal.stat().st_size + ROOM_BYTES, hard))
+    group = [store.write(ACME, partial(add_agent, agent_id=name, name=text)) for name, text in GROUP.items()]
+    ends = await asyncio.gather(*group, return_exceptions=True)
     told: dict[str, object] = {
+        "group": [type(end).__name__ for end in ends],
         "written": written,
         "refused": refused,
         "read": await store.read(ACME, count_agents),
@@ -41,7 +47,7 @@ async def run(path: Path) -> dict[str, object]:
     }
     resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
     await store.write(ACME, adding("more"))
-    told["recovered"] = await store.read(ACME, count_agents) == written + 1
+    told["recovered"] = await store.read(ACME, count_agents) == written + 3
     await store.close()
     return told
 

@@ -22,13 +22,14 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from chatkeep.domain.chat import ChatChanges, ChatFilter, NewChat
+from chatkeep.domain.chat import ChatChanges, ChatFilter, ChatThread, NewChat
 from chatkeep.domain.errors import InvalidField, NotFound
+from chatkeep.domain.event import Event
 from chatkeep.domain.ids import ChatId, MessageId, PrincipalId
 from chatkeep.domain.limits import Limits
 from chatkeep.domain.message import SPEAKING_ROLES, MessageRole, NewMessage
 from chatkeep.ports import SystemEntropy
-from chatkeep.services import chats, messages, organisations
+from chatkeep.services import chats, journal, messages, organisations
 from chatkeep.services.context import Context, Policy, System
 from chatkeep.services.keyring import Keyring
 from chatkeep.services.throttle import Throttle
@@ -92,6 +93,7 @@ class ChatLife(RuleBasedStateMachine):
             keyring=type(self).keyring,
             throttle=Throttle(self.clock),
             providers={},
+            node="node",
         )
         made = self.run(organisations.create(self.system, "Acme"))
         self.ctx = Context(
@@ -216,12 +218,30 @@ class ChatLife(RuleBasedStateMachine):
         assert [message.turn_number for message in thread.path] == [
             sum(spoken[: place + 1]) for place in range(len(spoken))
         ]
+        self._compare_journal(thread)
         assert self.run(chats.get(self.ctx, chat.id)) == thread.chat
         assert self.run(chats.peek(self.ctx, chat.id)) == thread.chat.access
         for branch, wanted in (("path", chat.path()), ("all", chat.said)):
             for direction in ("asc", "desc"):
                 ordered = _rows(wanted if direction == "asc" else wanted[::-1])
                 assert self._listed(chat.id, branch, direction) == ordered
+
+    def _compare_journal(self, thread: ChatThread) -> None:
+        """Whoever keeps up with the events knows what a reader is shown."""
+        told: list[Event] = []
+        while page := self.run(journal.after(self.ctx, thread.chat.id, len(told))):
+            assert isinstance(page, list)
+            told += page
+        assert [event.seq for event in told] == list(range(1, thread.chat.version + 1))
+        known: dict[str, Any] = {}
+        for event in told:
+            known.update(event.chat or {})
+        shown = {name: getattr(thread.chat, name) for name in known}
+        assert known == {
+            name: list(value) if isinstance(value, tuple) else value for name, value in shown.items()
+        }
+        assert {"title", "current_message_id", "message_count", "updated_at"} <= known.keys()
+        assert [event.message for event in told if event.message is not None] == thread.messages
 
     def _listed(self, chat_id: ChatId, branch: Any, direction: Any) -> list[tuple[str, str | None, str, str]]:
         items: list[tuple[str, str | None, str, str]] = []

@@ -13,6 +13,12 @@ CREATE TABLE agents (
     PRIMARY KEY (organisation_id, id)
 ) WITHOUT ROWID, STRICT;
 
+CREATE TABLE budgets (
+    organisation_id TEXT PRIMARY KEY REFERENCES organisations (id) ON DELETE CASCADE,
+    started_at      INTEGER NOT NULL,
+    tokens          INTEGER NOT NULL
+) WITHOUT ROWID, STRICT;
+
 CREATE TABLE chat_people (
     organisation_id TEXT NOT NULL,
     chat_id         TEXT NOT NULL,
@@ -68,7 +74,8 @@ CREATE TABLE chats (
     deleted_by         TEXT,
     created_at         INTEGER NOT NULL,
     updated_at         INTEGER NOT NULL,
-    version            INTEGER NOT NULL DEFAULT 1,
+    version            INTEGER NOT NULL DEFAULT 1, -- and the sequence of the chat's last event
+    folded_to          INTEGER NOT NULL DEFAULT 0, -- events up to here may be gone: deltas of ended runs
     PRIMARY KEY (organisation_id, id)
 ) WITHOUT ROWID, STRICT;
 
@@ -105,6 +112,20 @@ CREATE TABLE documents (
     FOREIGN KEY (organisation_id, chat_id) REFERENCES chats (organisation_id, id) ON DELETE CASCADE
 ) WITHOUT ROWID, STRICT;
 
+CREATE TABLE events (
+    organisation_id TEXT NOT NULL,
+    chat_id         TEXT NOT NULL,
+    seq             INTEGER NOT NULL,
+    at              INTEGER NOT NULL,
+    kind            TEXT NOT NULL,
+    run_id          TEXT,
+    message_seq     INTEGER,
+    text            TEXT,
+    data            TEXT,
+    PRIMARY KEY (organisation_id, chat_id, seq),
+    FOREIGN KEY (organisation_id, chat_id) REFERENCES chats (organisation_id, id) ON DELETE CASCADE
+) WITHOUT ROWID, STRICT;
+
 CREATE TABLE folders (
     organisation_id TEXT NOT NULL,
     id              TEXT NOT NULL,
@@ -121,11 +142,14 @@ CREATE TABLE idempotency (
     principal_id    TEXT NOT NULL,
     route           TEXT NOT NULL,
     key             TEXT NOT NULL,
+    chat_id         TEXT,
     fingerprint     BLOB NOT NULL,
     status          INTEGER,
     body            BLOB,
+    headers         TEXT NOT NULL DEFAULT '{}',
     created_at      INTEGER NOT NULL,
-    PRIMARY KEY (organisation_id, principal_id, route, key)
+    PRIMARY KEY (organisation_id, principal_id, route, key),
+    FOREIGN KEY (organisation_id, chat_id) REFERENCES chats (organisation_id, id) ON DELETE CASCADE
 ) WITHOUT ROWID, STRICT;
 
 CREATE TABLE messages (
@@ -138,7 +162,7 @@ CREATE TABLE messages (
     content          TEXT NOT NULL,
     turn_number      INTEGER NOT NULL,
     created_at       INTEGER NOT NULL,
-    status           TEXT NOT NULL CHECK (status IN ('complete', 'incomplete', 'error')),
+    status           TEXT NOT NULL CHECK (status IN ('generating', 'complete', 'incomplete', 'error')),
     error            TEXT,
     author_id        TEXT,
     agent_id         TEXT,
@@ -213,16 +237,30 @@ CREATE TABLE principals (
 ) WITHOUT ROWID, STRICT;
 
 CREATE TABLE runs (
-    organisation_id TEXT NOT NULL,
-    id              TEXT NOT NULL,
-    chat_id         TEXT NOT NULL,
-    question_id     TEXT,
-    answer_id       TEXT NOT NULL,
-    model_id        TEXT NOT NULL,
-    state           TEXT NOT NULL CHECK (state IN ('running', 'completed', 'failed')),
-    started_at      INTEGER NOT NULL,
-    ended_at        INTEGER,
-    error           TEXT,
+    organisation_id   TEXT NOT NULL,
+    id                TEXT NOT NULL,
+    chat_id           TEXT NOT NULL,
+    principal_id      TEXT NOT NULL,
+    question_id       TEXT NOT NULL,
+    answer_id         TEXT NOT NULL,
+    model_id          TEXT NOT NULL,
+    wish              TEXT NOT NULL,
+    request           TEXT,
+    state             TEXT NOT NULL CHECK (state IN ('running', 'completed', 'stopped', 'failed')),
+    first_seq         INTEGER NOT NULL,
+    epoch             INTEGER NOT NULL DEFAULT 1,
+    holder            TEXT,
+    lease_until       INTEGER NOT NULL,
+    stop_requested_at INTEGER,
+    reserved_tokens   INTEGER NOT NULL DEFAULT 0,
+    input_tokens      INTEGER,
+    output_tokens     INTEGER,
+    response_time_ms  INTEGER,
+    started_at        INTEGER NOT NULL,
+    ended_at          INTEGER,
+    last_seq          INTEGER,
+    is_folded         INTEGER NOT NULL DEFAULT 0,
+    error             TEXT,
     PRIMARY KEY (organisation_id, id),
     FOREIGN KEY (organisation_id, chat_id) REFERENCES chats (organisation_id, id) ON DELETE CASCADE
 ) WITHOUT ROWID, STRICT;
@@ -242,6 +280,8 @@ CREATE INDEX chat_people_by_principal ON chat_people (organisation_id, principal
 
 CREATE INDEX chat_tags_by_tag ON chat_tags (organisation_id, tag_id, chat_id);
 
+CREATE INDEX chats_by_deletion ON chats (deleted_at) WHERE deleted_at IS NOT NULL;
+
 CREATE INDEX chats_by_expiry ON chats (expires_at) WHERE expires_at IS NOT NULL;
 
 CREATE INDEX chats_by_owner ON chats (organisation_id, owner_id, updated_at, id);
@@ -258,6 +298,8 @@ CREATE UNIQUE INDEX folders_by_name ON folders (organisation_id, owner_id, name)
 
 CREATE INDEX idempotency_by_age ON idempotency (created_at);
 
+CREATE INDEX idempotency_by_chat ON idempotency (organisation_id, chat_id);
+
 CREATE INDEX idempotency_unanswered ON idempotency (organisation_id) WHERE status IS NULL;
 
 CREATE UNIQUE INDEX messages_by_id ON messages (organisation_id, chat_id, id);
@@ -268,8 +310,12 @@ CREATE UNIQUE INDEX principals_by_email ON principals (email) WHERE email IS NOT
 
 CREATE UNIQUE INDEX principals_by_external_id ON principals (organisation_id, external_id) WHERE external_id IS NOT NULL;
 
-CREATE INDEX runs_by_chat ON runs (organisation_id, chat_id);
+CREATE INDEX runs_by_chat ON runs (organisation_id, chat_id, id);
 
-CREATE UNIQUE INDEX runs_running ON runs (organisation_id, chat_id) WHERE state = 'running';
+CREATE INDEX runs_by_lease ON runs (lease_until) WHERE state = 'running';
+
+CREATE INDEX runs_running ON runs (organisation_id, chat_id) WHERE state = 'running';
+
+CREATE INDEX runs_to_fold ON runs (ended_at) WHERE is_folded = 0 AND ended_at IS NOT NULL;
 
 CREATE UNIQUE INDEX shares_by_chat ON shares (organisation_id, chat_id);

@@ -31,11 +31,13 @@ INSERTS = (
     "document_insert",
     "share_insert",
     "run_insert",
+    "event_insert",
+    "budget_put",
     "idempotency_put",
 )
 NUMBERS = re.compile(
     r"(.*_at|.*_tokens|.*_bytes|.*_version|.*_ms|.*_count|.*_window|.*_request|supports_.*|is_.*|sees_.*|now|position"
-    r"|change|pinned|archived|enabled|last_seq|turn_number|not_before|seq)\Z"
+    r"|change|pinned|archived|enabled|.*seq|turn_number|not_before|at|epoch|events|lease_until|tokens)\Z"
 )
 NOTHING = {
     "expires_at",
@@ -69,6 +71,8 @@ FIXED: dict[str, Value] = {
     "secret_hash": b"",
     "fingerprint": b"",
     "body": b"",
+    "first_seq": 0,
+    "seqs": "[1]",
 }
 SPECIAL: dict[tuple[str, str], Value] = {
     ("principal_set_role", "role"): "admin",
@@ -78,9 +82,10 @@ SPECIAL: dict[tuple[str, str], Value] = {
     ("idempotency_answer", "status"): 200,
     ("credential_insert", "kind"): "api_key",
     ("messages_after", "seq"): 0,
+    ("events_after", "seq"): 0,
+    ("event_insert", "kind"): "run.delta",
     ("messages_before", "seq"): 2**62,
     ("model_delete", "id"): "own",
-    ("runs_running_count", "state"): "running",
 }
 
 
@@ -108,7 +113,15 @@ def values(name: str, word: str) -> dict[str, Value]:
 
 
 def is_read(name: str) -> bool:
-    return texts()[name].lstrip().upper().startswith("SELECT")
+    return _code(name).startswith("SELECT")
+
+
+def is_insert(name: str) -> bool:
+    return _code(name).startswith("INSERT")
+
+
+def _code(name: str) -> str:
+    return re.sub(r"--.*", "", texts()[name]).lstrip()
 
 
 BOUND = sorted(name for name in texts() if not name.startswith(statements.SYSTEM))

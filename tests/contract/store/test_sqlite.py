@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 
+from chatkeep.domain.event import Event
 from chatkeep.store.driver import Store
 from chatkeep.store.sqlite import SqliteStore
 from tests.contract.store.conftest import SqlitePlace
+from tests.contract.store.journalling import DeltasContract, EventsContract
+from tests.contract.store.leasing import RunsContract
 from tests.contract.store.life import LifeContract
-from tests.contract.store.place import texts
-from tests.contract.store.tenancy import BOUND, INSERTS, TenancyContract, is_read
+from tests.contract.store.listening import Heard, ListenContract, ManyContract, announcing
+from tests.contract.store.place import ACME, found, texts
+from tests.contract.store.tenancy import BOUND, TenancyContract, is_insert, is_read
 from tests.contract.store.transactions import EndContract, TransactionContract
 
 
@@ -39,10 +44,49 @@ class TestEnd(EndContract):
     """Closing."""
 
 
+class TestMany(ManyContract):
+    """Many rows by one statement."""
+
+
+class TestListen(ListenContract):
+    """Events after their commits."""
+
+    async def test_a_body_that_is_run_again_tells_once(self, place: SqlitePlace) -> None:
+        store = place.open()
+        await found(store, ACME)
+        heard = Heard(store)
+        submit = store._writer.submit
+
+        async def twice(step: Callable[[], Any], events: Sequence[Event] = ()) -> Any:
+            def again() -> Any:
+                store._writer.connection.execute("SAVEPOINT first")
+                step()
+                store._writer.connection.execute("ROLLBACK TO first")
+                return step()
+
+            return await submit(again, events)
+
+        store._writer.submit = twice  # type: ignore[method-assign]  # as after a conflict between engines
+        await store.write(ACME, announcing(1, 2))
+        assert heard.calls == [[1, 2]]
+
+
+class TestEvents(EventsContract):
+    """The journal's rows."""
+
+
+class TestDeltas(DeltasContract):
+    """Pieces of answers."""
+
+
+class TestRuns(RunsContract):
+    """Leases and ends."""
+
+
 class TestTenancy(TenancyContract):
     """Every named statement, bound to one organisation, beside another one's rows."""
 
-    @pytest.mark.parametrize("name", [name for name in BOUND if name not in INSERTS])
+    @pytest.mark.parametrize("name", [name for name in BOUND if not is_insert(name)])
     async def test_a_statement_that_forgot_its_organisation_would_be_seen(
         self, furnished: SqliteStore, name: str
     ) -> None:

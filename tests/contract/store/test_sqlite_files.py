@@ -69,13 +69,14 @@ async def test_only_the_owner_may_read_the_files(path: Path) -> None:
 def test_every_connection_is_as_careful_as_promised(path: Path) -> None:
     for read_only in (False, True):
         connection = connect(path, read_only=read_only)
-        names = ("synchronous", "foreign_keys", "query_only", "wal_autocheckpoint")
+        names = ("synchronous", "foreign_keys", "query_only", "wal_autocheckpoint", "secure_delete")
         told = {name: connection.execute(f"PRAGMA {name}").get for name in names}
         assert told == {
             "synchronous": 2,
             "foreign_keys": 1,
             "query_only": int(read_only),
             "wal_autocheckpoint": 0,
+            "secure_delete": 1,
         }
         connection.close()
 

@@ -16,6 +16,7 @@ from chatkeep.domain.errors import StoreFull
 from chatkeep.store.driver import Transaction
 from chatkeep.store.sqlite import SqliteStore
 from tests.contract.store.conftest import SqlitePlace
+from tests.contract.store.gate import Gate, behind
 from tests.contract.store.place import ACME, add_agent, agents, count_agents, found
 from tests.contract.store.transactions import adding
 
@@ -93,6 +94,22 @@ async def test_in_a_group_those_told_they_are_written_are(store: SqliteStore) ->
     await store.write(ACME, adding("after"))
 
 
+async def test_in_a_group_those_that_have_room_are_written(store: SqliteStore) -> None:
+    set_room(store, 40)
+    gate = Gate()
+    first = await behind(store, gate)
+    names = {f"group{number:02}": BIG * 10 if number == 7 else "small" for number in range(20)}
+    writes = [store.write(ACME, partial(add_agent, agent_id=each, name=text)) for each, text in names.items()]
+    group = asyncio.gather(*writes, return_exceptions=True)
+    await asyncio.sleep(0)
+    gate.may_go.set()
+    await first
+    told = dict(zip(names, await group, strict=True))
+    assert isinstance(told.pop("group07"), StoreFull)
+    assert set(told.values()) == {None}
+    assert await store.read(ACME, agents) == list(told)
+
+
 def test_a_file_that_may_not_grow_is_a_full_store_too(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tests.contract.store.full_disk", str(tmp_path / "chatkeep.db")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
@@ -102,7 +119,8 @@ def test_a_file_that_may_not_grow_is_a_full_store_too(tmp_path: Path) -> None:
     assert told == {
         "written": told["written"],
         "refused": 3,
-        "read": told["written"],
+        "group": ["NoneType", "StoreFull", "NoneType"],
+        "read": told["written"] + 2,
         "healthy": True,
         "recovered": True,
     }

@@ -6,6 +6,7 @@ import asyncio
 import subprocess
 import sys
 import threading
+import time
 from functools import partial
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from chatkeep.store.driver import Transaction
 from chatkeep.store.sqlite import SqliteStore
 from tests.contract.store.brittle import brittle_disk
 from tests.contract.store.conftest import SqlitePlace
+from tests.contract.store.gate import Gate, behind
+from tests.contract.store.listening import Heard, announcing
 from tests.contract.store.place import ACME, add_agent, agents, count_agents, found
 from tests.contract.store.transactions import adding
 from tests.crash import wal
@@ -24,31 +27,11 @@ from tests.crash import wal
 ROOT = Path(__file__).resolve().parents[3]
 
 
-class Gate:
-    """A body that keeps the writer busy until it is let go."""
-
-    def __init__(self) -> None:
-        self.is_entered = threading.Event()
-        self.may_go = threading.Event()
-
-    async def body(self, tx: Transaction) -> None:
-        await count_agents(tx)
-        self.is_entered.set()
-        assert self.may_go.wait(10)
-
-
 @pytest.fixture
 async def store(sqlite_place: SqlitePlace) -> SqliteStore:
     opened = sqlite_place.open()
     await found(opened, ACME)
     return opened
-
-
-async def behind(store: SqliteStore, gate: Gate) -> asyncio.Task[None]:
-    """The gate's write, once the writer is in it."""
-    task = asyncio.create_task(store.write(ACME, gate.body))
-    await asyncio.to_thread(gate.is_entered.wait, 10)
-    return task
 
 
 async def test_what_waits_for_a_commit_shares_the_next_one(
@@ -63,6 +46,20 @@ async def test_what_waits_for_a_commit_shares_the_next_one(
     await asyncio.gather(first, *waiting)
     assert wal.commits(sqlite_place.wal) == before + 1  # the gate's own transaction wrote nothing
     assert await store.read(ACME, count_agents) == 64
+
+
+async def test_what_comes_in_one_turn_of_the_loop_shares_a_commit_though_the_writer_is_idle(
+    store: SqliteStore, sqlite_place: SqlitePlace
+) -> None:
+    work = partial(time.sleep, 0.01)  # the other requests of the turn; the writer could commit meanwhile
+
+    async def client(number: int) -> None:
+        work()
+        await store.write(ACME, adding(f"a{number}"))
+
+    before = wal.commits(sqlite_place.wal)
+    await asyncio.gather(*(client(number) for number in range(8)))
+    assert wal.commits(sqlite_place.wal) == before + 1
 
 
 async def test_sixty_four_writers_need_far_fewer_commits(
@@ -118,12 +115,14 @@ async def test_after_a_failed_sync_nothing_is_acknowledged_any_more(sqlite_place
         await found(store, ACME)
         gate = Gate()
         first = await behind(store, gate)
-        waiting = [asyncio.create_task(store.write(ACME, adding(f"a{number}"))) for number in range(5)]
+        heard = Heard(store)
+        waiting = [asyncio.create_task(store.write(ACME, announcing(number))) for number in range(5)]
         await asyncio.sleep(0)
         disk.is_broken = True
         gate.may_go.set()
         results = await asyncio.gather(*waiting, return_exceptions=True)
         assert {type(result) for result in results} == {StoreLost}
+        assert heard.numbers == []
         await first
         disk.is_broken = False
         assert not store.is_healthy()
@@ -240,7 +239,7 @@ async def test_a_log_that_is_written_while_it_is_folded_still_begins_anew(
     before = wal.salts(sqlite_place.wal)
     writing = asyncio.create_task(store.write(ACME, late))
     await asyncio.to_thread(gate.is_entered.wait, 10)
-    folding = asyncio.create_task(asyncio.to_thread(store._checkpointer._fold))
+    folding = asyncio.create_task(asyncio.to_thread(store._checkpointer._fold, "RESTART"))
     await asyncio.sleep(0.05)  # what can be folded beside the writer is folded by now
     gate.may_go.set()
     await asyncio.gather(writing, folding)

@@ -86,7 +86,7 @@ class TransactionContract:
             return await tx.one("idempotency_get", principal_id="p", route="r", key="k", not_before=0)
 
         await ready.write(ACME, put)
-        assert await ready.read(ACME, get) == (b"print", status, body)
+        assert await ready.read(ACME, get) == (b"print", status, body, "{}")
 
     async def test_text_comes_back_code_point_by_code_point(self, ready: Store) -> None:
         said = "a\u0301 \U0001f468\u200d\U0001f469 \u202e \ufeff \uffff \u2028 'quoted' \"\\ \t\r\n"
@@ -237,6 +237,24 @@ class TransactionContract:
             assert await ready.recall(ACME, "count", count_agents) == number
             assert await second.recall(ACME, "count", count_agents) == number
 
+    async def test_the_moment_moves_with_every_commit_of_anybody_and_else_stays(
+        self, ready: Store, place: Place
+    ) -> None:
+        second = place.open()
+        seen = {ready.moment()}
+        if None in seen:
+            pytest.skip("this store cannot tell")
+        for number in range(1, 40):
+            writer = ready if number % 2 else second
+            await writer.write(ACME, adding(f"a{number}"))
+            assert ready.moment() not in seen
+            seen.add(ready.moment())
+            await ready.read(ACME, count_agents)
+            await second.peek(ACME, count_agents)
+            assert ready.moment() in seen
+        await second.close()
+        assert second.moment() is None
+
     async def test_recall_keeps_keys_apart(self, ready: Store) -> None:
         await ready.write(ACME, adding("a"))
         seen = [
@@ -282,8 +300,10 @@ def _remembered(fingerprint: bytes, status: int | None, *, body: bytes | None = 
         "principal_id": "p",
         "route": "r",
         "key": "k",
+        "chat_id": None,
         "fingerprint": fingerprint,
         "status": status,
         "body": body,
+        "headers": "{}",
         "created_at": 1,
     }

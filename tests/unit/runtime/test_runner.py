@@ -9,18 +9,21 @@ from typing import Any
 import pytest
 import structlog
 
-from chatkeep.domain.errors import AlreadyExists, ChatBusy, ShuttingDown
-from chatkeep.domain.ids import ChatId, MessageId, PrincipalId
+from chatkeep.domain.errors import AlreadyExists, ChatBusy, ProviderFailed
+from chatkeep.domain.ids import ChatId, MessageId, RunId
 from chatkeep.domain.message import NewMessage
-from chatkeep.domain.run import INTERRUPTED
+from chatkeep.domain.usage import Usage
 from chatkeep.models.openai_compatible import OpenAiCompatible
-from chatkeep.models.port import ReasoningDelta, TextDelta
-from chatkeep.runtime.runner import INTERNAL_ERROR, TIMED_OUT, LiveRun, Runner
+from chatkeep.runtime.runner import INTERNAL_ERROR, TIMED_OUT, Runner
 from chatkeep.services import chats, runs
-from chatkeep.services.context import Claim
-from chatkeep.services.runs import Outcome, StartedRun, Wish
+from chatkeep.services.context import Claim, Note
+from chatkeep.services.generating import Outcome
+from chatkeep.services.wishes import Wish
+from chatkeep.store import runs as store_runs
+from chatkeep.store.driver import Transaction
 from chatkeep.store.idempotency import RequestKey
 from tests.flows.office import Office
+from tests.unit.runtime.following import asked, events_of, journal_of, state, text_of, until_said
 from tests.upstream import DONE, Raw, Refusal, Script, finish_event, text_event
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -28,57 +31,84 @@ PATIENCE_S = 10.0
 HELD = Raw([text_event("Wait"), None, text_event(" over"), finish_event(), DONE])
 
 
-async def asked(office: Office, **wish: Any) -> StartedRun:
-    """A committed run of a new chat."""
-    chat = await office.chat()
-    said = [NewMessage("user", "Question", author_id=PrincipalId(office.owner.principal_id))]
-    return await runs.start(office.context(), ChatId(chat["id"]), said, Wish(**wish))
-
-
-async def texts(live: LiveRun) -> list[str]:
-    return [piece.text async for piece in live.pieces()]
-
-
-async def state(office: Office, started: StartedRun) -> tuple[Any, Any, list[tuple[str, str]]]:
-    chat = await office.read(started.run.chat_id)
-    said = [(message["content"], message["status"]) for message in chat["messages"]]
-    return chat["status"], chat["last_error"], said
-
-
-async def test_several_readers_see_the_same_pieces_and_a_late_one_all(office: Office) -> None:
-    runner = Runner(wall_s=60)
+async def test_several_readers_see_the_same_and_a_late_one_all(office: Office) -> None:
+    runner = Runner(office.system, wall_s=60)
     office.upstream.play(Raw([text_event("a"), text_event("b"), None, text_event("c"), finish_event(), DONE]))
     live = runner.begin(await asked(office))
-    early = [asyncio.create_task(texts(live)) for _ in range(3)]
-    first = live.pieces()
-    assert [(await anext(first)).text, (await anext(first)).text] == ["a", "b"]
-    late = asyncio.create_task(texts(live))
+    early = [asyncio.create_task(text_of(office, live)) for _ in range(3)]
+    await until_said(office, live, "ab")
+    late = asyncio.create_task(text_of(office, live))
     await asyncio.sleep(0)
     assert not any(task.done() for task in (*early, late))
     office.upstream.go_on()
-    assert await asyncio.gather(*early, late) == [["a", "b", "c"]] * 4
-    assert [piece.text async for piece in first] == ["c"]
-    assert await texts(live) == ["a", "b", "c"], "also who comes after the end"
+    assert await asyncio.gather(*early, late) == ["abc"] * 4
+    assert await text_of(office, live) == "abc", "also who comes after the end"
     outcome = await live.outcome()
     assert outcome.message is not None
-    assert (outcome.message.content, live.text) == ("abc", "abc")
+    assert outcome.message.content == "abc"
 
 
-async def test_reasoning_is_a_piece_and_not_the_text(office: Office) -> None:
-    runner = Runner(wall_s=60)
-    office.upstream.play(Script(["Hi"], reasoning=["hm"]))
-    live = runner.begin(await asked(office))
-    assert [piece async for piece in live.pieces()] == [ReasoningDelta("hm"), TextDelta("Hi")]
-    assert live.text == "Hi"
+async def test_what_was_said_is_in_the_chat_before_the_end(office: Office) -> None:
+    runner = Runner(office.system, wall_s=60)
+    office.upstream.play(Raw([text_event("a"), None, text_event("b"), None, finish_event(), DONE]))
+    started = await asked(office)
+    assert await state(office, started) == ("generating", None, [("Question", "complete")])
+    live = runner.begin(started)
+    for text in ("a", "ab"):
+        await until_said(office, live, text)
+        assert await state(office, started) == (
+            "generating",
+            None,
+            [("Question", "complete"), (text, "generating")],
+        )
+        office.upstream.go_on()
+    await live.outcome()
+    assert await state(office, started) == (None, None, [("Question", "complete"), ("ab", "complete")])
+
+
+async def test_reasoning_is_told_before_the_text_and_is_none_of_it(office: Office) -> None:
+    runner = Runner(office.system, wall_s=60)
+    office.upstream.play(Script(["Hi"], reasoning=["hm"], delay_s=0.06))
+    started = await asked(office)
+    live = runner.begin(started)
+    told = [(event.kind, event.text) async for event in events_of(office, live)]
+    assert told == [
+        ("run.started", None),
+        ("run.reasoning", "hm"),
+        ("message.created", None),
+        ("run.delta", "Hi"),
+        ("run.completed", None),
+    ]
+    outcome = await live.outcome()
+    assert outcome.message is not None
+    assert outcome.message.content == "Hi"
+
+
+async def test_the_providers_count_and_the_time_are_kept_with_the_run(office: Office) -> None:
+    runner = Runner(office.system, wall_s=60)
+    office.upstream.play(Script(["Hi"], usage=(7, 5)), HELD)
+    whole = runner.begin(await asked(office))
+    outcome = await whole.outcome()
+    assert outcome.usage == Usage(7, 5)
+    broken_off = runner.begin(await asked(office))
+    await until_said(office, broken_off, "Wait")
+    runner.stop(broken_off.run.id)
+    assert (await broken_off.outcome()).usage is None
+    kept = [await runs.get(office.context(), each.run.chat_id, each.run.id) for each in (whole, broken_off)]
+    assert [(run.state, run.usage) for run in kept] == [("completed", Usage(7, 5)), ("stopped", None)]
+    assert all(run.response_time_ms is not None and run.ended_at is not None for run in kept)
 
 
 async def test_a_reader_that_goes_away_stops_nothing(office: Office) -> None:
-    runner = Runner(wall_s=60)
+    runner = Runner(office.system, wall_s=60)
     office.upstream.play(HELD)
     started = await asked(office)
     live = runner.begin(started)
-    readers = [asyncio.create_task(texts(live)), asyncio.create_task(live.outcome())]
-    assert (await anext(live.pieces())).text == "Wait"
+    readers: list[asyncio.Task[Any]] = [
+        asyncio.create_task(text_of(office, live)),
+        asyncio.create_task(live.outcome()),
+    ]
+    await until_said(office, live, "Wait")
     for reader in readers:
         reader.cancel()
     await asyncio.wait(readers)
@@ -90,75 +120,72 @@ async def test_a_reader_that_goes_away_stops_nothing(office: Office) -> None:
     assert await state(office, started) == (None, None, [("Question", "complete"), ("Wait over", "complete")])
 
 
-async def test_a_run_is_found_by_its_chat_while_it_lasts(office: Office) -> None:
-    runner = Runner(wall_s=60)
+async def test_a_run_is_held_while_it_lasts(office: Office) -> None:
+    runner = Runner(office.system, wall_s=60)
     office.upstream.play(HELD)
     started = await asked(office)
-    place = (started.run.organisation_id, started.run.chat_id)
-    assert runner.live_in(*place) is None
+    assert not runner.holds(started.run.id)
     live = runner.begin(started)
-    assert runner.live_in(*place) is live
+    assert runner.holds(started.run.id)
     office.upstream.go_on()
     await live.outcome()
     await asyncio.sleep(0)
-    assert runner.live_in(*place) is None
+    assert not runner.holds(started.run.id)
     assert runner.running_count == 0
 
 
-async def test_draining_keeps_the_text_and_says_interrupted(office: Office) -> None:
-    runner = Runner(wall_s=60)
+async def test_a_stop_keeps_what_was_said_and_is_no_error(office: Office) -> None:
+    runner = Runner(office.system, wall_s=60)
     office.upstream.play(HELD)
     started = await asked(office)
     live = runner.begin(started)
-    reader = asyncio.create_task(texts(live))
-    await anext(live.pieces())
-    await runner.drain(0)
-    assert runner.running_count == 0
-    assert (await live.outcome()).error == INTERRUPTED
-    assert await reader == ["Wait"]
-    assert await state(office, started) == (
-        "error",
-        INTERRUPTED,
-        [("Question", "complete"), ("Wait", "incomplete")],
-    )
-    with pytest.raises(ShuttingDown):
-        runner.check_open()
+    await until_said(office, live, "Wait")
+    runner.stop(RunId("somebody else's"))
+    runner.stop(started.run.id)
+    runner.stop(started.run.id)
+    outcome = await asyncio.wait_for(live.outcome(), PATIENCE_S)
+    assert (outcome.error, outcome.message and outcome.message.content) == (None, "Wait")
+    assert await state(office, started) == (None, None, [("Question", "complete"), ("Wait", "incomplete")])
+    assert [event.kind for event in await journal_of(office, started)][-1] == "run.stopped"
+    await asyncio.wait_for(office.upstream.until_disconnects(), PATIENCE_S)
 
 
-async def test_draining_lets_answers_finish_that_are_quick_enough(office: Office) -> None:
-    runner = Runner(wall_s=60)
-    runner.check_open()
-    office.upstream.play(HELD)
-    live = runner.begin(await asked(office))
-    await anext(live.pieces())
-    draining = asyncio.create_task(runner.drain(PATIENCE_S))
-    await asyncio.sleep(0)
-    with pytest.raises(ShuttingDown):
-        runner.check_open()
+async def test_a_stop_that_another_process_wrote_down_ends_the_run_with_its_next_word(office: Office) -> None:
+    runner = Runner(office.system, wall_s=60)
+    office.upstream.play(Raw([text_event("Wait"), None, text_event(" over"), None, finish_event(), DONE]))
+    started = await asked(office)
+    live = runner.begin(started)
+    await until_said(office, live, "Wait")
+    assert [run.id for run in await runs.stop(office.context(), started.run.chat_id)] == [started.run.id]
     office.upstream.go_on()
-    assert (await live.outcome()).error is None
-    await draining
-    await runner.drain(0)
+    assert (await asyncio.wait_for(live.outcome(), PATIENCE_S)).error is None
+    assert await state(office, started) == (None, None, [("Question", "complete"), ("Wait", "incomplete")])
 
 
-async def test_draining_twice_at_once_still_ends_every_run(office: Office) -> None:
-    runner = Runner(wall_s=60)
+async def test_who_lost_its_lease_writes_nothing_more(office: Office) -> None:
+    runner = Runner(office.system, wall_s=60)
     office.upstream.play(HELD)
     started = await asked(office)
     live = runner.begin(started)
-    await anext(live.pieces())
-    for _ in range(5):
-        runner.begin_drain(0)
-        await asyncio.sleep(0)
-    await asyncio.wait_for(runner.drain(0), PATIENCE_S)
-    assert (await asyncio.wait_for(live.outcome(), PATIENCE_S)).error == INTERRUPTED
-    assert (await state(office, started))[0] == "error"
+    await until_said(office, live, "Wait")
+
+    async def take(tx: Transaction) -> int | None:
+        return await store_runs.take(tx, started.run, "another", lease_until=2**60)
+
+    assert await office.context().write(take) == 2
+    before = await journal_of(office, started)
+    office.upstream.go_on()
+    with pytest.raises(ProviderFailed, match="interrupted"):
+        await asyncio.wait_for(live.outcome(), PATIENCE_S)
+    assert await journal_of(office, started) == before
+    run = await runs.get(office.context(), started.run.chat_id, started.run.id)
+    assert (run.state, run.holder) == ("running", "another")
 
 
 FAILURES: list[tuple[str, Any, str | None]] = [
     ("no first token", Script(failure="never_answers"), None),
     ("nothing more", Script(["Par", "tial"], failure="silent"), "Partial"),
-    ("broke the connection", Script(["Par", "tial"], failure="cut"), "Partial"),
+    ("broke the connection", Script(["Partial"], failure="cut"), "Partial"),
     ("JSON", Script(["Par", "tial"], failure="garbage"), "Partial"),
     ("fell over", Script(["Par", "tial"], failure="error_chunk"), "Partial"),
     ("", Script(["Par", "tial"], failure="no_finish"), "Partial"),
@@ -172,12 +199,13 @@ FAILURES: list[tuple[str, Any, str | None]] = [
 async def test_whatever_fails_upstream_the_chat_is_in_error_with_text_and_time(
     office: Office, sentence: str, script: Any, kept: str | None
 ) -> None:
-    runner = Runner(wall_s=60)
+    runner = Runner(office.system, wall_s=60)
     hasty = OpenAiCompatible(
         "hasty", office.upstream.base_url, first_token_timeout_s=0.2, silence_timeout_s=0.2
     )
     office.upstream.play(script)
     started = await asked(office)
+    assert started.route is not None
     live = runner.begin(replace(started, route=replace(started.route, provider=hasty)))
     outcome = await asyncio.wait_for(live.outcome(), PATIENCE_S)
     await hasty.aclose()
@@ -191,7 +219,7 @@ async def test_whatever_fails_upstream_the_chat_is_in_error_with_text_and_time(
 
 
 async def test_an_answer_takes_no_longer_than_the_wall(office: Office) -> None:
-    runner = Runner(wall_s=0.2)
+    runner = Runner(office.system, wall_s=0.2)
     office.upstream.play(Script(["Par", "tial"], failure="silent"))
     started = await asked(office)
     outcome = await asyncio.wait_for(runner.begin(started).outcome(), PATIENCE_S)
@@ -205,8 +233,9 @@ async def test_an_answer_takes_no_longer_than_the_wall(office: Office) -> None:
 
 
 async def test_a_bug_in_one_run_is_an_error_of_its_chat(office: Office) -> None:
-    runner = Runner(wall_s=60)
+    runner = Runner(office.system, wall_s=60)
     started = await asked(office)
+    assert started.route is not None
     broken = replace(started, route=replace(started.route, provider=None))  # type: ignore[arg-type]
     with structlog.testing.capture_logs() as logged:
         outcome = await runner.begin(broken).outcome()
@@ -220,18 +249,25 @@ async def test_a_bug_at_the_end_of_a_run_is_an_error_of_its_chat_too(office: Off
     chat = await office.chat()
     ctx = office.context()
     key = RequestKey(ctx.principal.id, "POST /x", "k")
-    claimed = replace(ctx, claim=Claim(key, b"fingerprint", lambda _: None))
+    claimed = replace(ctx, claim=Claim(key, b"fingerprint", lambda started: Note(started.run.chat_id)))
 
     def settle(outcome: Outcome) -> tuple[int, bytes]:
         return (200, b"" * (1 // 0)) if outcome.error is None else (502, b"failed")
 
     said = [NewMessage("user", "Question")]
+    office.upstream.play(Script(["Answer"]))
     started = await runs.start(claimed, ChatId(chat["id"]), said, Wish(), settle=settle)
     with structlog.testing.capture_logs() as logged:
-        outcome = await asyncio.wait_for(Runner(wall_s=60).begin(started).outcome(), PATIENCE_S)
+        outcome = await asyncio.wait_for(
+            Runner(office.system, wall_s=60).begin(started).outcome(), PATIENCE_S
+        )
     assert outcome.error == INTERNAL_ERROR
     assert "run's end failed" in [entry["event"] for entry in logged]
-    assert await state(office, started) == ("error", INTERNAL_ERROR, [("Question", "complete")])
+    assert await state(office, started) == (
+        "error",
+        INTERNAL_ERROR,
+        [("Question", "complete"), ("Answer", "incomplete")],
+    )
     with pytest.raises(Exception) as replayed:  # noqa: PT011 - a Replay is no error of the tree
         await runs.start(claimed, ChatId(chat["id"]), said, Wish(), settle=settle)
     assert (replayed.value.status, replayed.value.body) == (502, b"failed")  # type: ignore[attr-defined]
@@ -247,11 +283,11 @@ async def test_an_id_that_is_taken_is_refused_before_the_model_is_asked(office: 
 
 
 async def test_a_chat_purged_meanwhile_takes_the_answer_with_it(office: Office) -> None:
-    runner = Runner(wall_s=60)
+    runner = Runner(office.system, wall_s=60)
     office.upstream.play(HELD)
     started = await asked(office)
     live = runner.begin(started)
-    await anext(live.pieces())
+    await until_said(office, live, "Wait")
     await chats.purge(office.context(), started.run.chat_id)
     office.upstream.go_on()
     outcome = await live.outcome()
@@ -259,7 +295,7 @@ async def test_a_chat_purged_meanwhile_takes_the_answer_with_it(office: Office) 
 
 
 async def test_one_run_at_a_time_in_a_chat(office: Office) -> None:
-    runner = Runner(wall_s=60)
+    runner = Runner(office.system, wall_s=60)
     office.upstream.play(HELD)
     started = await asked(office)
     live = runner.begin(started)

@@ -12,13 +12,13 @@ from chatkeep.domain.chat import ChatThread
 from chatkeep.domain.ids import ChatId, ModelId
 from chatkeep.domain.message import Message
 from chatkeep.services import chats, messages, models
-from chatkeep.services.context import Context
+from chatkeep.services.context import Context, Note
 from chatkeep.web import dialect, etags
 from chatkeep.web.answers import JsonAnswer, write
 from chatkeep.web.dialect import Built, Hot, TheHouse, make_router
 from chatkeep.web.house import House
-from chatkeep.web.idempotency import Key, claimed
-from chatkeep.web.rendered import JSON, View, answer_chat
+from chatkeep.web.idempotency import Key, answer_of, claimed
+from chatkeep.web.rendered import View, answer_chat
 
 router = make_router()
 VIEW = View(translate.NAME)
@@ -38,11 +38,14 @@ IfNoneMatch = Annotated[str | None, Header(description="Answer 304 if the chat s
 @router.post(CHATS.rstrip("/"), status_code=CREATED, include_in_schema=False)
 async def create(body: wire.ChatIn, ctx: Caller, request: Request, idempotency_key: Key = None) -> Response:
     """Make a chat for one of your users. A user that is not known yet is made with it."""
-    claim = await claimed(ctx, request, lambda thread: (CREATED, _render(thread)))
-    thread = await chats.create_for(claim, translate.new_chat(body), body.user_id)
-    location = f"{request.url.path.rstrip('/')}/{thread.chat.id}"
-    headers = {"etag": etags.write(thread.chat.access), "location": location}
-    return Response(_render(thread), status_code=CREATED, media_type=JSON, headers=headers)
+
+    def note(thread: ChatThread) -> Note:
+        location = f"{request.url.path.rstrip('/')}/{thread.chat.id}"
+        headers = {"etag": etags.write(thread.chat.access), "location": location}
+        return Note(thread.chat.id, (CREATED, _render(thread)), headers)
+
+    claim = await claimed(ctx, request, note)
+    return answer_of(note(await chats.create_for(claim, translate.new_chat(body), body.user_id)))
 
 
 @router.get(CHAT, summary="Get Chat", responses={200: {"model": wire.ChatOut}, 304: {}})

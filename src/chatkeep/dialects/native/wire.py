@@ -77,7 +77,7 @@ class ChatIn(Strict):
         default_factory=list, description="People who may read it when it is `shared`."
     )
     origin: Literal["api", "m2m", "connector"] | None = Field(
-        None, description="`connector` only for services."
+        None, description="`m2m` and `connector` only for services."
     )
     source: str | None = Field(
         None, description="Where exactly it comes from: dashboard, slack, …", max_length=200

@@ -14,7 +14,7 @@ from chatkeep.domain.ids import AgentId
 from chatkeep.domain.text import check_text
 from chatkeep.services import agents, chats
 from chatkeep.services.access import NOUN
-from chatkeep.services.context import Answer, Context
+from chatkeep.services.context import Answer, Context, Note
 from chatkeep.services.generating import Outcome
 from chatkeep.web import dialect
 from chatkeep.web.answers import JsonAnswer, write
@@ -78,7 +78,7 @@ async def send(
     session_id = translate.chat_id(chat_id)
     house.runner.check_open()
     check_text("message", body.message, bytes_max=ctx.system.limits.message_bytes_max)
-    claim = await claimed(ctx, request, lambda started: None)
+    claim = await claimed(ctx, request, lambda started: Note(started.run.chat_id))
     live = house.runner.begin(await agents.say(claim, session_id, body.message, settle=_settle))
     status, answer = _settle(await live.outcome())
     return Response(answer, status_code=status, media_type="application/json")

@@ -289,11 +289,15 @@ CREATE TABLE idempotency (
     principal_id    TEXT NOT NULL,
     route           TEXT NOT NULL,
     key             TEXT NOT NULL,
+    chat_id         TEXT,
     fingerprint     BLOB NOT NULL,
     status          INTEGER,
     body            BLOB,
+    headers         TEXT NOT NULL DEFAULT '{}',
     created_at      INTEGER NOT NULL,
-    PRIMARY KEY (organisation_id, principal_id, route, key)
+    PRIMARY KEY (organisation_id, principal_id, route, key),
+    FOREIGN KEY (organisation_id, chat_id) REFERENCES chats (organisation_id, id) ON DELETE CASCADE
 ) WITHOUT ROWID, STRICT;
+CREATE INDEX idempotency_by_chat ON idempotency (organisation_id, chat_id);
 CREATE INDEX idempotency_by_age ON idempotency (created_at);
 CREATE INDEX idempotency_unanswered ON idempotency (organisation_id) WHERE status IS NULL;

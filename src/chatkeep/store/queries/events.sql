@@ -12,9 +12,11 @@ SELECT version, folded_to FROM chats WHERE organisation_id = :organisation_id AN
 
 -- name: answer_text
 -- What has been said so far of an answer that is being generated.
-SELECT e.text FROM runs r
-JOIN events e ON e.organisation_id = r.organisation_id AND e.chat_id = r.chat_id AND e.seq > r.first_seq
-WHERE r.organisation_id = :organisation_id AND r.chat_id = :chat_id AND r.answer_id = :answer_id AND r.state = 'running'
+-- CROSS JOIN: the run first, so that the events before it are not looked at.
+SELECT e.text FROM runs r CROSS JOIN events e
+WHERE r.organisation_id = :organisation_id AND r.answer_id = :answer_id AND r.id IN (
+        SELECT id FROM runs WHERE organisation_id = :organisation_id AND chat_id = :chat_id AND state = 'running')
+  AND e.organisation_id = :organisation_id AND e.chat_id = r.chat_id AND e.seq > r.first_seq
   AND e.run_id = r.id AND e.kind = 'run.delta'
 ORDER BY e.seq;
 

@@ -1,13 +1,15 @@
 -- name: idempotency_get^
-SELECT fingerprint, status, body FROM idempotency
+SELECT fingerprint, status, body, headers FROM idempotency
 WHERE organisation_id = :organisation_id AND principal_id = :principal_id AND route = :route AND key = :key
   AND created_at > :not_before;
 
 -- name: idempotency_put!
-INSERT INTO idempotency (organisation_id, principal_id, route, key, fingerprint, status, body, created_at)
-VALUES (:organisation_id, :principal_id, :route, :key, :fingerprint, :status, :body, :created_at)
+INSERT INTO idempotency (organisation_id, principal_id, route, key, chat_id, fingerprint, status, body, headers, created_at)
+VALUES
+    (:organisation_id, :principal_id, :route, :key, :chat_id, :fingerprint, :status, :body, :headers, :created_at)
 ON CONFLICT (organisation_id, principal_id, route, key) DO UPDATE SET
-    fingerprint = excluded.fingerprint, status = excluded.status, body = excluded.body, created_at = excluded.created_at;
+    chat_id = excluded.chat_id, fingerprint = excluded.fingerprint, status = excluded.status, body = excluded.body,
+    headers = excluded.headers, created_at = excluded.created_at;
 
 -- name: idempotency_answer!
 UPDATE idempotency SET status = :status, body = :body

@@ -15,7 +15,7 @@ WHERE organisation_id = :organisation_id AND id = :id AND state = 'running' AND 
 RETURNING reserved_tokens;
 
 -- name: run_holds^
-SELECT stop_requested_at FROM runs
+SELECT stop_requested_at IS NULL FROM runs
 WHERE organisation_id = :organisation_id AND id = :id AND state = 'running' AND epoch = :epoch;
 
 -- name: run_get^
@@ -24,24 +24,31 @@ SELECT organisation_id, id, chat_id, principal_id, question_id, answer_id, model
 FROM runs WHERE organisation_id = :organisation_id AND id = :id;
 
 -- name: runs_of_chat
+-- Here and below: the index of a chat's runs names them, and the rows are found by their ids. Asked at once, SQLite
+-- walks through all runs of the organisation instead.
 SELECT organisation_id, id, chat_id, principal_id, question_id, answer_id, model_id, wish, request, state, first_seq, epoch, holder,
        lease_until, stop_requested_at, input_tokens, output_tokens, response_time_ms, started_at, ended_at, error
-FROM runs WHERE organisation_id = :organisation_id AND chat_id = :chat_id AND id < :before_id
-ORDER BY id DESC LIMIT :row_limit;
+FROM runs WHERE organisation_id = :organisation_id AND id IN (
+    SELECT id FROM runs
+    WHERE organisation_id = :organisation_id AND chat_id = :chat_id AND id < :before_id ORDER BY id DESC LIMIT :row_limit)
+ORDER BY id DESC;
 
 -- name: runs_running_in
 SELECT organisation_id, id, chat_id, principal_id, question_id, answer_id, model_id, wish, request, state, first_seq, epoch, holder,
        lease_until, stop_requested_at, input_tokens, output_tokens, response_time_ms, started_at, ended_at, error
-FROM runs WHERE organisation_id = :organisation_id AND chat_id = :chat_id AND state = 'running' ORDER BY id;
+FROM runs WHERE organisation_id = :organisation_id AND id IN (
+    SELECT id FROM runs WHERE organisation_id = :organisation_id AND chat_id = :chat_id AND state = 'running')
+ORDER BY id;
 
 -- name: runs_running_count^
 SELECT count(*), coalesce(sum(reserved_tokens), 0) FROM runs
-WHERE organisation_id = :organisation_id AND state = 'running';
+WHERE organisation_id = :organisation_id AND id IN (
+    SELECT id FROM runs WHERE organisation_id = :organisation_id AND state = 'running');
 
 -- name: run_ask_to_stop!
 UPDATE runs SET stop_requested_at = :now
-WHERE organisation_id = :organisation_id AND chat_id = :chat_id AND state = 'running' AND stop_requested_at IS NULL
-  AND (:run_id IS NULL OR id = :run_id);
+WHERE organisation_id = :organisation_id AND stop_requested_at IS NULL AND (:run_id IS NULL OR id = :run_id) AND id IN (
+    SELECT id FROM runs WHERE organisation_id = :organisation_id AND chat_id = :chat_id AND state = 'running');
 
 -- name: run_take^
 -- A new holder, and with the new epoch nobody else's writes count any more.
@@ -60,7 +67,7 @@ WHERE organisation_id = :organisation_id AND id = :id AND state = 'running' AND 
 -- name: system_runs_unheld
 -- Runs whose holder let go of them or is dead: past their lease, or of a holder that can live no more (:only_me is the
 -- one process of a store that has but one).
-SELECT organisation_id, id, epoch, holder FROM runs
+SELECT organisation_id, id, epoch, holder, stop_requested_at FROM runs
 WHERE state = 'running' AND (lease_until <= :now OR (:only_me IS NOT NULL AND coalesce(holder, '') <> :only_me))
 ORDER BY lease_until LIMIT :row_limit;
 

@@ -16,16 +16,15 @@ from chatkeep.domain.errors import InvalidField
 from chatkeep.domain.ids import ChatId
 from chatkeep.domain.model import Model
 from chatkeep.services import chats, models
-from chatkeep.services.context import Answer, Context
+from chatkeep.services.context import Context, Note
 from chatkeep.web import etags
 from chatkeep.web.answers import JsonAnswer, write
 from chatkeep.web.dialect import Hot, house_of, make_router
 from chatkeep.web.house import House
-from chatkeep.web.idempotency import Key, claimed
+from chatkeep.web.idempotency import Key, answer_of, claimed
 from chatkeep.web.rendered import JSON, View, answer_chat
 
 router = make_router()
-VIEW = View(translate.NAME)
 OK, DELETED = 200, 204
 CHAT = "/v1/chats/{chat_id}"
 EXPAND = "expand[]"
@@ -43,14 +42,6 @@ Expand = Annotated[
     list[str] | None,
     Query(alias=EXPAND, description="What to include: `model`. Other values are passed over. Repeatable."),
 ]
-
-
-class NamesNoModel(Exception):
-    """The chat is older than all models: who would answer in it is no part of the chat, so nobody keeps that."""
-
-    def __init__(self, thread: ChatThread) -> None:
-        super().__init__()
-        self.thread = thread
 
 
 @router.get("/v1/chats", summary="List chats", responses={OK: {"model": wire.ChatPage}})
@@ -87,16 +78,20 @@ async def get(
 
 
 async def answer_get(house: House, ctx: Context, request: Request) -> Response:
-    """`get` without FastAPI's layers. Models are looked up afresh each time, so an answer with one is not kept."""
+    """`get` without FastAPI's layers. A chat may name no model, and then tells who would answer: hence the stamp."""
     chat_id, asked = ChatId(request.path_params["chat_id"]), request.query_params
     is_expanded, with_deleted = "model" in asked.getlist(EXPAND), _flag(asked, INCLUDE_DELETED)
     if is_expanded or with_deleted:
         thread = await chats.read(ctx, chat_id, with_deleted=with_deleted)
         return await _afresh(ctx, thread, is_expanded=is_expanded)
-    try:
-        return await answer_chat(house.rendered, ctx, request, VIEW, _kept)
-    except NamesNoModel as met:
-        return await _afresh(ctx, met.thread, is_expanded=False)
+
+    async def render(thread: ChatThread) -> bytes:
+        first = None if thread.chat.model_id is not None else await models.first(ctx)
+        return write(translate.chat(thread, model=None, first=first))
+
+    return await answer_chat(
+        house.rendered, ctx, request, View(translate.NAME, await models.stamp(ctx)), render
+    )
 
 
 @router.patch(CHAT, summary="Change a chat", responses={OK: {"model": wire.ChatOut}})
@@ -111,14 +106,15 @@ async def update(
     """Change the fields you send; the others stay."""
     first = await models.first(ctx)
 
-    def render(thread: ChatThread) -> Answer:
-        return OK, write(translate.chat(thread, model=None, first=first))
+    def note(thread: ChatThread) -> Note:
+        out = write(translate.chat(thread, model=None, first=first))
+        return Note(thread.chat.id, (OK, out), _etag(thread.chat))
 
-    claim = await claimed(ctx, request, render)
+    claim = await claimed(ctx, request, note)
     thread = await chats.update_thread(
         claim, ChatId(chat_id), translate.changes(body), if_version=etags.versions_in(if_match)
     )
-    return Response(render(thread)[1], media_type=JSON, headers=_etag(thread.chat))
+    return answer_of(note(thread))
 
 
 @router.delete(CHAT, status_code=DELETED, summary="Delete a chat", response_class=Response)
@@ -126,7 +122,7 @@ async def delete(
     chat_id: ChatPath, ctx: Caller, request: Request, if_match: IfMatch = None, idempotency_key: Key = None
 ) -> Response:
     """Nobody reads it any more."""
-    claim = await claimed(ctx, request, lambda _: (DELETED, b""))
+    claim = await claimed(ctx, request, lambda _: Note(ChatId(chat_id), (DELETED, b"")))
     await chats.delete(claim, ChatId(chat_id), if_version=etags.versions_in(if_match))
     return Response(status_code=DELETED)
 
@@ -140,12 +136,6 @@ def _flag(asked: QueryParams, name: str) -> bool:
         return _bool.validate_python(asked.get(name, "false"))
     except ValidationError:
         raise InvalidField(name, "must be true or false") from None
-
-
-def _kept(thread: ChatThread) -> bytes:
-    if thread.chat.model_id is None:
-        raise NamesNoModel(thread)
-    return write(translate.chat(thread, model=None, first=None))
 
 
 async def _afresh(ctx: Context, thread: ChatThread, *, is_expanded: bool) -> Response:

@@ -12,7 +12,7 @@ from chatkeep.dialects.cuadra.routes.chats import OK
 from chatkeep.domain.errors import InvalidField, NotFound, ProviderFailed
 from chatkeep.domain.ids import ChatId, ModelId, is_id
 from chatkeep.services import chats, models, runs
-from chatkeep.services.context import Answer, Context
+from chatkeep.services.context import Answer, Context, Note
 from chatkeep.services.generating import Outcome, StartedRun
 from chatkeep.web import sse
 from chatkeep.web.answers import JsonAnswer
@@ -45,9 +45,13 @@ async def complete(
     if stream_format is not None:
         raise InvalidField("X-Stream-Format", "is not served yet; leave the header out for the native stream")
     house.runner.check_open()
-    claim = await claimed(ctx, request, lambda started: None)
+
+    def location(started: StartedRun) -> dict[str, str]:
+        return {"location": f"{request.url.path}/{started.run.chat_id}"}
+
+    claim = await claimed(ctx, request, lambda started: Note(started.run.chat_id, headers=location(started)))
     live = house.runner.begin(await _start(claim, body))
-    headers = {"location": f"{request.url.path}/{live.started.run.chat_id}"}
+    headers = location(live.started)
     if body.stream:
         journal = house.tail.run(ctx, live, recheck=rechecking(MANNER, request))
         return sse.stream(stream.events(live, journal), headers=headers)

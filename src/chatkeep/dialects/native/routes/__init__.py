@@ -13,6 +13,7 @@ from chatkeep.dialects.native.routes import (
     messages,
     models,
     shares,
+    socket,
 )
 from chatkeep.web import dialect
 from chatkeep.web.dialect import Built
@@ -21,5 +22,5 @@ from chatkeep.web.house import House
 
 def build(house: House) -> Built:
     """The native application and its hot routes."""
-    modules = (me, models, chats, messages, generate, events, folders, documents, shares)
+    modules = (me, models, chats, messages, generate, events, socket, folders, documents, shares)
     return dialect.build(house, MANNER, [module.router for module in modules], [*chats.HOT, *messages.HOT])

@@ -8,17 +8,17 @@ from fastapi import Header, Path, Query, Request, Response
 
 from chatkeep.dialects.native import translate, wire
 from chatkeep.dialects.native.manner import Caller
-from chatkeep.domain.chat import ChatFilter, ChatThread
+from chatkeep.domain.chat import Chat, ChatFilter, ChatThread
 from chatkeep.domain.errors import InvalidField
 from chatkeep.domain.ids import ChatId, FolderId, ModelId, PrincipalId, is_id
 from chatkeep.domain.model import Model
 from chatkeep.services import chats, models
-from chatkeep.services.context import Context
+from chatkeep.services.context import Context, Note
 from chatkeep.web import etags
 from chatkeep.web.answers import JsonAnswer, write
 from chatkeep.web.dialect import Hot, TheHouse, make_router
 from chatkeep.web.house import House
-from chatkeep.web.idempotency import Key, claimed
+from chatkeep.web.idempotency import Key, answer_of, claimed
 from chatkeep.web.rendered import View, answer_chat
 
 router = make_router()
@@ -37,13 +37,18 @@ DEFAULT_EXPAND = frozenset({"messages"})
 @router.post(
     "/chats", status_code=CREATED, summary="Create a chat", responses={CREATED: {"model": wire.ChatFull}}
 )
-async def create(body: wire.ChatIn, ctx: Caller, request: Request, idempotency_key: Key = None) -> Response:
+async def create(
+    ctx: Caller, request: Request, body: wire.ChatIn = wire.ChatIn(), idempotency_key: Key = None
+) -> Response:
     """Make a chat, with messages if you have some already, in one transaction."""
     said = translate.new_messages(body.messages, ctx.principal.id)
-    claim = await claimed(ctx, request, lambda thread: (CREATED, _created(thread)))
-    thread = await chats.create(claim, translate.new_chat(body), said)
-    headers = {"etag": etags.write(thread.chat.access), "location": f"{request.url.path}/{thread.chat.id}"}
-    return Response(_created(thread), status_code=CREATED, media_type="application/json", headers=headers)
+
+    def note(thread: ChatThread) -> Note:
+        headers = {"etag": _etag(thread), "location": f"{request.url.path}/{thread.chat.id}"}
+        return Note(thread.chat.id, (CREATED, _full(thread, None, DEFAULT_EXPAND)), headers)
+
+    claim = await claimed(ctx, request, note)
+    return answer_of(note(await chats.create(claim, translate.new_chat(body), said)))
 
 
 @router.get("/chats", summary="List chats", responses={200: {"model": wire.ChatPage}})
@@ -112,16 +117,15 @@ async def delete(chat_id: ChatPath, ctx: Caller, if_match: IfMatch = None) -> Re
 )
 async def restore(chat_id: ChatPath, ctx: Caller, request: Request, idempotency_key: Key = None) -> Response:
     """Undo a delete."""
-    claim = await claimed(ctx, request, lambda chat: (200, write(translate.chat(chat))))
-    restored = await chats.restore(claim, ChatId(chat_id))
-    return JsonAnswer(translate.chat(restored), headers={"etag": etags.write(restored.access)})
+
+    def note(chat: Chat) -> Note:
+        return Note(chat.id, (200, write(translate.chat(chat))), {"etag": etags.write(chat.access)})
+
+    claim = await claimed(ctx, request, note)
+    return answer_of(note(await chats.restore(claim, ChatId(chat_id))))
 
 
 HOT = (Hot("GET", "/chats/{chat_id}", answer_get),)
-
-
-def _created(thread: ChatThread) -> bytes:
-    return _full(thread, None, DEFAULT_EXPAND)
 
 
 def _full(thread: ChatThread, model: Model | None, expand: frozenset[str]) -> bytes:

@@ -11,6 +11,7 @@ from chatkeep.dialects.native.manner import Caller
 from chatkeep.dialects.native.routes.chats import CREATED, ChatPath
 from chatkeep.domain.ids import ChatId, DocumentId
 from chatkeep.services import documents
+from chatkeep.services.context import Note
 from chatkeep.web.answers import JsonAnswer, write
 from chatkeep.web.dialect import make_router
 from chatkeep.web.idempotency import Key, claimed
@@ -39,7 +40,9 @@ async def attach(
     chat_id: ChatPath, body: wire.DocumentIn, ctx: Caller, request: Request, idempotency_key: Key = None
 ) -> Response:
     """Keep a text with the chat; the model is given it with every question."""
-    claim = await claimed(ctx, request, lambda document: (CREATED, write(translate.document(document))))
+    claim = await claimed(
+        ctx, request, lambda document: Note(document.chat_id, (CREATED, write(translate.document(document))))
+    )
     document = await documents.attach(claim, ChatId(chat_id), body.filename, body.content_type, body.text)
     return JsonAnswer(translate.document(document), status_code=CREATED)
 

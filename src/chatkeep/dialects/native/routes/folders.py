@@ -11,6 +11,7 @@ from chatkeep.dialects.native.manner import Caller
 from chatkeep.dialects.native.routes.chats import CREATED
 from chatkeep.domain.ids import FolderId
 from chatkeep.services import folders
+from chatkeep.services.context import Note
 from chatkeep.web.answers import JsonAnswer, write
 from chatkeep.web.dialect import make_router
 from chatkeep.web.idempotency import Key, claimed
@@ -31,7 +32,7 @@ async def list_folders(ctx: Caller) -> JsonAnswer:
 )
 async def create(body: wire.FolderIn, ctx: Caller, request: Request, idempotency_key: Key = None) -> Response:
     """A folder of yours; its name is unique among them."""
-    claim = await claimed(ctx, request, lambda folder: (CREATED, write(translate.folder(folder))))
+    claim = await claimed(ctx, request, lambda folder: Note(None, (CREATED, write(translate.folder(folder)))))
     return JsonAnswer(translate.folder(await folders.create(claim, body.name)), status_code=CREATED)
 
 

@@ -18,7 +18,7 @@ from chatkeep.domain.run import Run
 from chatkeep.domain.text import check_text
 from chatkeep.runtime.runner import LiveRun
 from chatkeep.services import runs
-from chatkeep.services.context import Answer, Context
+from chatkeep.services.context import Answer, Context, Note
 from chatkeep.services.generating import Outcome, StartedRun, outcome_of
 from chatkeep.services.runs import Settle
 from chatkeep.services.wishes import Wish
@@ -41,22 +41,22 @@ Start = Callable[[Context, Settle], Awaitable[StartedRun]]
 @router.post("/chats/{chat_id}/generate", summary="Ask the model", responses=ANSWER)
 async def generate(
     chat_id: ChatPath,
-    body: wire.GenerateIn,
     ctx: Caller,
     house: TheHouse,
     request: Request,
+    body: wire.GenerateIn = wire.GenerateIn(),
     idempotency_key: Key = None,
 ) -> Response:
     """Append `message` if given, then answer. The question is on disk before the model is called, and the run goes on
     when you go away. With `stream`, events `run`, `delta`, `reasoning` and at last `done` or `error`.
     """
-    said = _said(ctx, body.message)
+    said = said_by(ctx, body.message)
 
     async def start(claim: Context, settle: Settle) -> StartedRun:
         if body.if_busy == "queue":
-            return await house.turns.start(claim, ChatId(chat_id), said, _wish(body), settle=settle)
+            return await house.turns.start(claim, ChatId(chat_id), said, wish_of(body), settle=settle)
         return await runs.start(
-            claim, ChatId(chat_id), said, _wish(body), settle=settle, if_busy=body.if_busy
+            claim, ChatId(chat_id), said, wish_of(body), settle=settle, if_busy=body.if_busy
         )
 
     return await _answer(house, ctx, request, body, start)
@@ -65,17 +65,17 @@ async def generate(
 @router.post("/chats/{chat_id}/regenerate", summary="Answer again", responses=ANSWER)
 async def regenerate(
     chat_id: ChatPath,
-    body: wire.AgainIn,
     ctx: Caller,
     house: TheHouse,
     request: Request,
+    body: wire.AgainIn = wire.AgainIn(),
     idempotency_key: Key = None,
 ) -> Response:
     """Answer the same question once more, on a branch beside the answer there is. Answers as `generate` does."""
     message_id = None if body.message_id is None else MessageId(body.message_id)
 
     async def start(claim: Context, settle: Settle) -> StartedRun:
-        return await runs.regenerate(claim, ChatId(chat_id), message_id, _wish(body), settle=settle)
+        return await runs.regenerate(claim, ChatId(chat_id), message_id, wish_of(body), settle=settle)
 
     return await _answer(house, ctx, request, body, start)
 
@@ -83,17 +83,17 @@ async def regenerate(
 @router.post("/chats/{chat_id}/continue", summary="Go on with an answer", responses=ANSWER)
 async def go_on(
     chat_id: ChatPath,
-    body: wire.AgainIn,
     ctx: Caller,
     house: TheHouse,
     request: Request,
+    body: wire.AgainIn = wire.AgainIn(),
     idempotency_key: Key = None,
 ) -> Response:
     """Have the model go on where an answer ends; it stays one message. Answers as `generate` does."""
     message_id = None if body.message_id is None else MessageId(body.message_id)
 
     async def start(claim: Context, settle: Settle) -> StartedRun:
-        return await runs.go_on(claim, ChatId(chat_id), message_id, _wish(body), settle=settle)
+        return await runs.go_on(claim, ChatId(chat_id), message_id, wish_of(body), settle=settle)
 
     return await _answer(house, ctx, request, body, start)
 
@@ -114,7 +114,7 @@ async def edit(
 
     async def start(claim: Context, settle: Settle) -> StartedRun:
         return await runs.edit(
-            claim, ChatId(chat_id), MessageId(message_id), body.content, _wish(body), settle=settle
+            claim, ChatId(chat_id), MessageId(message_id), body.content, wish_of(body), settle=settle
         )
 
     return await _answer(house, ctx, request, body, start)
@@ -123,17 +123,17 @@ async def edit(
 @router.post("/chats/{chat_id}/stop", summary="Stop generating", responses={200: {"model": wire.RunList}})
 async def stop(
     chat_id: ChatPath,
-    body: wire.StopIn,
     ctx: Caller,
     house: TheHouse,
     request: Request,
+    body: wire.StopIn = wire.StopIn(),
     idempotency_key: Key = None,
 ) -> Response:
     """End the chat's running answers, or one of them, from any connection; what they have said is kept.
 
     Answers with the runs that were asked to stop. Their end is in the journal a moment later.
     """
-    claim = await claimed(ctx, request, lambda asked: (OK, bytes(_runs(asked).body)))
+    claim = await claimed(ctx, request, lambda asked: Note(ChatId(chat_id), (OK, bytes(_runs(asked).body))))
     asked = await runs.stop(claim, ChatId(chat_id), None if body.run_id is None else RunId(body.run_id))
     for run in asked:
         house.runner.stop(run.id)
@@ -167,7 +167,7 @@ async def _answer(
     house: House, ctx: Context, request: Request, body: wire.AnswerIn, start: Start
 ) -> Response:
     house.runner.check_open()
-    claim = await claimed(ctx, request, lambda started: None)
+    claim = await claimed(ctx, request, lambda started: Note(started.run.chat_id))
     live = house.runner.begin(await start(claim, _settle_events if body.stream else _settle))
     if body.stream:
         journal = house.tail.run(ctx, live, recheck=rechecking(MANNER, request))
@@ -175,7 +175,8 @@ async def _answer(
     return _respond(await live.outcome())
 
 
-def _wish(body: wire.AnswerIn) -> Wish:
+def wish_of(body: wire.AnswerIn) -> Wish:
+    """How the client wants its answer."""
     return Wish(
         model_id=None if body.model_id is None else ModelId(body.model_id),
         max_tokens=body.max_tokens,
@@ -187,7 +188,8 @@ def _runs(asked: list[Run]) -> JsonAnswer:
     return JsonAnswer({"items": [translate.run(each) for each in asked]})
 
 
-def _said(ctx: Context, message: str | None) -> list[NewMessage]:
+def said_by(ctx: Context, message: str | None) -> list[NewMessage]:
+    """What the client says, if it says anything. Raises `InvalidField`."""
     if message is None:
         return []
     check_text("message", message, bytes_max=ctx.system.limits.message_bytes_max)

@@ -13,7 +13,7 @@ from chatkeep.dialects.native.routes.chats import CREATED, ChatPath
 from chatkeep.domain.ids import ChatId
 from chatkeep.domain.message import Message
 from chatkeep.services import messages
-from chatkeep.services.context import Context
+from chatkeep.services.context import Context, Note
 from chatkeep.web.answers import JsonAnswer, write
 from chatkeep.web.dialect import Hot, make_router
 from chatkeep.web.faults import first_fault
@@ -52,8 +52,9 @@ async def answer_append(house: House, ctx: Context, request: Request) -> Respons
 
 async def _append(ctx: Context, request: Request, body: wire.MessagesIn) -> Response:
     said = translate.new_messages(body.messages, ctx.principal.id)
-    claim = await claimed(ctx, request, lambda written: (CREATED, _appended(written)))
-    written = await messages.append(claim, ChatId(request.path_params["chat_id"]), said)
+    chat_id = ChatId(request.path_params["chat_id"])
+    claim = await claimed(ctx, request, lambda written: Note(chat_id, (CREATED, _appended(written))))
+    written = await messages.append(claim, chat_id, said)
     return Response(_appended(written), status_code=CREATED, media_type="application/json")
 
 

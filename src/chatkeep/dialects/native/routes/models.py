@@ -12,6 +12,7 @@ from chatkeep.dialects.native.routes.chats import CREATED
 from chatkeep.dialects.native.routes.messages import Cursor, Limit
 from chatkeep.domain.ids import ModelId
 from chatkeep.services import models
+from chatkeep.services.context import Note
 from chatkeep.web.answers import JsonAnswer, write
 from chatkeep.web.dialect import make_router
 from chatkeep.web.idempotency import Key, claimed
@@ -37,7 +38,9 @@ async def list_models(ctx: Caller, limit: Limit = 50, cursor: Cursor = None) -> 
 )
 async def create(body: wire.ModelIn, ctx: Caller, request: Request, idempotency_key: Key = None) -> Response:
     """A model of the organisation's own: another prompt over a model there is, or a provider's model by name."""
-    claim = await claimed(ctx, request, lambda model: (CREATED, write(translate.model_out(model))))
+    claim = await claimed(
+        ctx, request, lambda model: Note(None, (CREATED, write(translate.model_out(model))))
+    )
     return JsonAnswer(
         translate.model_out(await models.create(claim, translate.card(body))), status_code=CREATED
     )

@@ -11,6 +11,7 @@ from chatkeep.dialects.native.manner import Caller
 from chatkeep.dialects.native.routes.chats import ChatPath
 from chatkeep.domain.ids import ChatId, ShareId
 from chatkeep.services import shares
+from chatkeep.services.context import Note
 from chatkeep.web.answers import JsonAnswer, write
 from chatkeep.web.dialect import make_router
 from chatkeep.web.idempotency import Key, claimed
@@ -21,7 +22,7 @@ router = make_router()
 @router.post("/chats/{chat_id}/share", summary="Share a chat", responses={200: {"model": wire.ShareOut}})
 async def share(chat_id: ChatPath, ctx: Caller, request: Request, idempotency_key: Key = None) -> Response:
     """Freeze the chat as it is now under a share id; again keeps the id and takes a new snapshot."""
-    claim = await claimed(ctx, request, lambda made: (200, write(translate.share(made))))
+    claim = await claimed(ctx, request, lambda made: Note(made.chat_id, (200, write(translate.share(made)))))
     return JsonAnswer(translate.share(await shares.share(claim, ChatId(chat_id))))
 
 

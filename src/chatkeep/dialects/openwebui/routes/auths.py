@@ -12,6 +12,7 @@ from chatkeep.services import credentials, people, tokens
 from chatkeep.services.context import System
 from chatkeep.services.people import Session, SignUp
 from chatkeep.web.answers import JsonAnswer
+from chatkeep.web.client_address import client_address
 from chatkeep.web.dialect import TheHouse, make_router
 
 router = make_router()
@@ -34,7 +35,7 @@ async def sign_up(body: wire.SignUpIn, house: TheHouse, request: Request) -> Res
 @router.post(f"{AUTHS}/signin", summary="Sign in", responses={200: {"model": wire.SessionOut}})
 async def sign_in(body: wire.SignInIn, house: TheHouse, request: Request) -> Response:
     """A new session for e-mail address and password."""
-    address = request.client.host if request.client is not None else ""
+    address = client_address(request, house.trusted_proxies)
     session = await people.sign_in(house.system, body.email, body.password, address=address)
     return await _opened(house.system, request, session)
 

@@ -14,7 +14,7 @@ from chatkeep.domain.errors import InvalidField, NotFound
 from chatkeep.domain.ids import ChatId, ModelId, PrincipalId, is_id
 from chatkeep.domain.principal import Principal
 from chatkeep.services import chats, folders, models, people
-from chatkeep.services.context import Context
+from chatkeep.services.context import Context, Note
 from chatkeep.web.answers import JsonAnswer, write
 from chatkeep.web.dialect import Hot, TheHouse, make_router
 from chatkeep.web.house import House
@@ -45,7 +45,7 @@ async def create(
     posted = history.read_messages(body.chat, author)
     model_id = translate.first_model(body.chat, known) or await _first_model(ctx)
     new = translate.new_chat(body, posted, model_id)
-    claim = await claimed(ctx, request, lambda thread: (200, _created(thread)))
+    claim = await claimed(ctx, request, lambda thread: Note(thread.chat.id, (200, _created(thread))))
     thread = await _create(claim, new, posted)
     return Response(_created(thread), media_type=JSON)
 

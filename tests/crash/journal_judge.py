@@ -1,0 +1,126 @@
+"""The judgement of journals and runs in a database file, by SQL of its own; it asks no code of chatkeep.
+
+`examine_journals` returns every breach as a sentence. It is for a server that has settled: no run may be under way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import apsw
+
+ENDS = {"run.completed": "completed", "run.stopped": "stopped", "run.failed": "failed"}
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One event as it is kept."""
+
+    seq: int
+    kind: str
+    run_id: str | None
+    text: str | None
+
+
+def journal(path: Path, chat_id: str) -> list[Line]:
+    """All that is kept of a chat's journal, in order."""
+    connection = _open(path)
+    try:
+        return _lines(connection).get(chat_id, [])
+    finally:
+        connection.close()
+
+
+def examine_journals(path: Path) -> list[str]:
+    """Every way in which journals and runs are not as chatkeep promises."""
+    connection = _open(path)
+    try:
+        connection.execute("BEGIN")
+        lines = _lines(connection)
+        return [*_numbers(connection, lines), *_runs(connection, lines), *_texts(connection, lines)]
+    finally:
+        connection.close()
+
+
+def _open(path: Path) -> apsw.Connection:
+    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
+    connection.set_busy_timeout(10_000)
+    return connection
+
+
+def _lines(connection: apsw.Connection) -> dict[str, list[Line]]:
+    found: dict[str, list[Line]] = {}
+    query = "SELECT chat_id, seq, kind, run_id, text FROM events ORDER BY chat_id, seq"
+    for chat_id, *rest in connection.execute(query):
+        found.setdefault(str(chat_id), []).append(Line(*rest))
+    return found
+
+
+def _numbers(connection: apsw.Connection, lines: dict[str, list[Line]]) -> Iterator[str]:
+    chats: list[Any] = connection.execute("SELECT id, version, folded_to FROM chats").fetchall()
+    for chat_id, version, folded_to in chats:
+        seqs = [line.seq for line in lines.get(str(chat_id), [])]
+        if [seq for seq in seqs if seq > folded_to] != list(range(folded_to + 1, version + 1)):
+            yield f"{chat_id}: its journal is not whole from {folded_to + 1} to {version}: {seqs[-20:]}"
+        if seqs and (seqs[0] != 1 or seqs != sorted(set(seqs))):
+            yield f"{chat_id}: its journal does not go up from 1: {seqs[:20]}"
+
+
+def _runs(connection: apsw.Connection, lines: dict[str, list[Line]]) -> Iterator[str]:
+    runs: dict[str, tuple[Any, ...]] = {
+        str(run_id): tuple(rest)
+        for run_id, *rest in connection.execute(
+            "SELECT id, chat_id, state, first_seq, last_seq, stop_requested_at, epoch FROM runs"
+        )
+    }
+    own: dict[str, list[Line]] = {run_id: [] for run_id in runs}
+    for chat_id, events in lines.items():
+        for event in events:
+            if event.run_id is None:
+                continue
+            if event.run_id not in runs or runs[event.run_id][0] != chat_id:
+                yield f"{chat_id}: event {event.seq} is of the unknown run {event.run_id}"
+            else:
+                own[event.run_id].append(event)
+    for run_id, (chat_id, state, first_seq, last_seq, stop_requested_at, epoch) in runs.items():
+        events = own[run_id]
+        if [event.seq for event in events if event.kind == "run.started"] != [first_seq]:
+            yield f"{chat_id}: run {run_id} does not begin at {first_seq}, once"
+        ends = [(event.seq, ENDS[event.kind]) for event in events if event.kind in ENDS]
+        if ends != [(last_seq, state)]:
+            yield f"{chat_id}: run {run_id} is {state} at {last_seq}, and its ends are {ends}"
+        if events and events[-1].kind not in ENDS:
+            yield f"{chat_id}: run {run_id} went on after its end"
+        if stop_requested_at is not None and state == "failed":
+            yield f"{chat_id}: run {run_id} was asked to stop and has failed, in epoch {epoch}"
+
+
+def _texts(connection: apsw.Connection, lines: dict[str, list[Line]]) -> Iterator[str]:
+    query = "SELECT chat_id, answer_id, id, is_folded FROM runs ORDER BY chat_id, first_seq"
+    answers: dict[tuple[str, str], list[str]] = {}
+    folded = set()
+    for chat_id, answer_id, run_id, is_folded in connection.execute(query).fetchall():
+        answers.setdefault((str(chat_id), str(answer_id)), []).append(str(run_id))
+        if is_folded:
+            folded.add((chat_id, answer_id))
+    said: dict[str, str] = {}
+    for events in lines.values():
+        for event in events:
+            if event.kind == "run.delta":
+                said[str(event.run_id)] = said.get(str(event.run_id), "") + str(event.text)
+    texts = {
+        (chat_id, message_id): (content, status)
+        for chat_id, message_id, content, status in connection.execute(
+            "SELECT chat_id, id, content, status FROM messages"
+        )
+    }
+    for place, run_ids in answers.items():
+        whole = "".join(said.get(run_id, "") for run_id in run_ids)
+        content, status = texts.get(place, ("", None))
+        if place not in folded and content != whole:
+            yield f"{place[0]}: the answer {place[1]} is {content!r}, and its pieces are {whole!r}"
+        if status == "generating":
+            yield f"{place[0]}: the answer {place[1]} still grows"

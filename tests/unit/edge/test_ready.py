@@ -1,0 +1,359 @@
+"""Answers that are ready are the ordinary ones: every request is made of two servers over the same edge, one of which
+never answers at once. Whatever happens to chat, key or time, both answer alike, byte for byte.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+import pytest
+from starlette.types import Receive, Scope, Send
+
+from chatkeep import wiring
+from chatkeep.config import Settings
+from chatkeep.domain.ids import ChatId, CredentialId, OrganisationId, PrincipalId
+from chatkeep.domain.limits import Limits
+from chatkeep.domain.message import NewMessage
+from chatkeep.edge import ready
+from chatkeep.edge.app import Edge
+from chatkeep.edge.ready import Asked, Header
+from chatkeep.services import keys, organisations, runs
+from chatkeep.services.context import Context
+from tests.contract.dialects.speaking import NATIVE, OPENWEBUI, SPEAKERS, Speaker
+from tests.unit.edge.serving import Running, running, with_lifespan
+from tests.upstream import DONE, Raw, finish_event, text_event
+from tests.world import Caller, FakeClock, World
+
+MINE = {"x-request-id": "mine"}
+
+
+class Watched:
+    """The edge, counting what it answered at once."""
+
+    def __init__(self, edge: Edge) -> None:
+        self.at_once = 0
+        self._edge = edge
+        self._app = with_lifespan(edge)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._app(scope, receive, send)
+
+    def answer_at_once(self, asked: Asked, headers: Iterable[Header]) -> tuple[int, bytes, bytes] | None:
+        found = self._edge.answer_at_once(asked, headers)
+        self.at_once += found is not None
+        return found
+
+
+class Connection:
+    """A kept-alive connection."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    async def ask(self, *requests: bytes) -> list[bytes]:
+        """The answers to requests sent in one piece, without their dates."""
+        self._writer.write(b"".join(requests))
+        return [await self._answer(is_head=request.startswith(b"HEAD")) for request in requests]
+
+    async def _answer(self, *, is_head: bool) -> bytes:
+        head = await self._reader.readuntil(b"\r\n\r\n")
+        length = re.search(rb"content-length: (\d+)", head)
+        body = b"" if is_head or length is None else await self._reader.readexactly(int(length[1]))
+        return re.sub(rb"(?m)^date: .*$", b"", head) + body
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+@dataclass
+class Pair:
+    """The same world behind both servers."""
+
+    world: World
+    watched: Watched
+    quick: Connection
+    plain: Connection
+    server: Running
+
+    async def alike(self, request: bytes, *, at_once: bool) -> bytes:
+        """The answer that both give to this request; `at_once`: whether the quick one had it ready."""
+        before = self.watched.at_once
+        (quick,) = await self.quick.ask(request)
+        assert (self.watched.at_once > before) == at_once, quick[:200]
+        (plain,) = await self.plain.ask(request)
+        assert quick == plain
+        return quick
+
+
+@pytest.fixture
+async def pair(world: World) -> AsyncIterator[Pair]:
+    edge = world.server.edge
+    watched = Watched(edge)
+    async with (
+        running(watched, Limits()) as quick,
+        running(with_lifespan(edge), Limits()) as plain,
+        _connection(quick) as first,
+        _connection(plain) as second,
+    ):
+        yield Pair(world, watched, first, second, quick)
+
+
+@asynccontextmanager
+async def _connection(server: Running) -> AsyncIterator[Connection]:
+    connection = Connection(*await server.connect())
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+def get(speaker: Speaker, chat_id: str, caller: Caller, method: str = "GET", **more: str) -> bytes:
+    headers = {"host": "x", **MINE, **speaker.credential(caller.key)}
+    headers |= {name.replace("_", "-"): value for name, value in more.items()}
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    return f"{method} {speaker.prefix}{speaker.chat(chat_id)} HTTP/1.1\r\n{lines}\r\n".encode()
+
+
+def status(answer: bytes) -> int:
+    return int(answer[9:12])
+
+
+def etag(answer: bytes) -> str:
+    found = re.search(rb"etag: (\S+)", answer)
+    assert found is not None
+    return found[1].decode()
+
+
+async def warm(pair: Pair, speaker: Speaker, caller: Caller | None = None) -> tuple[str, bytes]:
+    """A chat and a request for it whose answer is ready."""
+    caller = caller or pair.world.owner
+    chat_id, _ = await speaker.make(pair.world, caller)
+    request = get(speaker, chat_id, caller)
+    assert status(await pair.alike(request, at_once=False)) == 200
+    assert status(await pair.alike(request, at_once=True)) == 200
+    return chat_id, request
+
+
+async def say(pair: Pair, chat_id: str) -> None:
+    await pair.world.native(
+        "POST", f"/chats/{chat_id}/messages", messages=[{"role": "user", "content": "more"}]
+    )
+
+
+@pytest.mark.parametrize("speaker", SPEAKERS, ids=lambda speaker: speaker.name)
+class TestEveryDialect:
+    async def test_ready_answers_are_the_ordinary_ones(self, pair: Pair, speaker: Speaker) -> None:
+        chat_id, request = await warm(pair, speaker)
+        seen = etag(await pair.alike(request, at_once=True))
+        conditional = get(speaker, chat_id, pair.world.owner, if_none_match=seen)
+        assert status(await pair.alike(conditional, at_once=False)) == 304
+        assert status(await pair.alike(conditional, at_once=True)) == 304
+        assert status(await pair.alike(request, at_once=True)) == 200
+
+    async def test_a_change_is_seen_by_the_next_request(self, pair: Pair, speaker: Speaker) -> None:
+        chat_id, request = await warm(pair, speaker)
+        old = await pair.alike(request, at_once=True)
+        conditional = get(speaker, chat_id, pair.world.owner, if_none_match=etag(old))
+        await pair.alike(conditional, at_once=False)
+        await say(pair, chat_id)
+        assert await pair.alike(request, at_once=False) != old
+        assert status(await pair.alike(conditional, at_once=False)) == 200
+        assert etag(await pair.alike(request, at_once=True)) != etag(old)
+
+    async def test_a_deleted_chat_is_gone(self, pair: Pair, speaker: Speaker) -> None:
+        chat_id, request = await warm(pair, speaker)
+        await pair.world.native("DELETE", f"/chats/{chat_id}")
+        assert status(await pair.alike(request, at_once=False)) >= 400
+        assert status(await pair.alike(request, at_once=False)) >= 400
+
+    async def test_strangers_are_told_nothing(self, pair: Pair, speaker: Speaker) -> None:
+        stranger = await pair.world.organisation()
+        chat_id, request = await warm(pair, speaker)
+        assert status(await pair.alike(request, at_once=True)) == 200
+        for _ in range(2):
+            assert status(await pair.alike(get(speaker, chat_id, stranger), at_once=False)) >= 400
+
+    async def test_a_revoked_key_is_refused_at_once(self, pair: Pair, speaker: Speaker) -> None:
+        guest = await pair.world.person("admin")
+        _, request = await warm(pair, speaker, guest)
+        await pair.world.revoke(guest)
+        refused = await pair.alike(request, at_once=False)
+        assert status(refused) in (401, 403)
+        assert await pair.alike(request, at_once=False) == refused
+
+
+async def test_a_key_that_another_process_revoked_is_refused_at_once(pair: Pair, tmp_path: Path) -> None:
+    guest = await pair.world.person()
+    _, request = await warm(pair, NATIVE, guest)
+    other = wiring.make_system(Settings(data=tmp_path / "data", local_model=False), clock=pair.world.clock)
+    try:
+        organisation_id, principal_id = OrganisationId(guest.organisation_id), PrincipalId(guest.principal_id)
+        operator = organisations.operator(organisation_id, principal_id)
+        await keys.revoke(Context(other, operator), CredentialId(guest.credential_id))
+        assert status(await pair.alike(request, at_once=False)) == 401
+    finally:
+        await wiring.close(other)
+
+
+async def test_a_key_ends_on_time(pair: Pair, clock: FakeClock) -> None:
+    guest = await pair.world.person(expires_in_s=30)
+    _, request = await warm(pair, NATIVE, guest)
+    clock.advance(29)
+    assert status(await pair.alike(request, at_once=True)) == 200
+    clock.advance(1)
+    assert status(await pair.alike(request, at_once=False)) == 401
+
+
+async def test_an_ephemeral_chat_ends_on_time(pair: Pair, clock: FakeClock) -> None:
+    owner = pair.world.owner
+    chat = await pair.world.native("POST", "/chats", ttl_s=30)
+    request = get(NATIVE, chat["id"], owner)
+    for at_once in (False, True):
+        assert status(await pair.alike(request, at_once=at_once)) == 200
+    clock.advance(29)
+    assert status(await pair.alike(request, at_once=True)) == 200
+    clock.advance(1)
+    assert status(await pair.alike(request, at_once=False)) == 404
+
+
+async def test_the_use_of_a_key_is_noted_as_ever(pair: Pair, clock: FakeClock) -> None:
+    _, request = await warm(pair, NATIVE)
+
+    owner, world = pair.world.owner, pair.world
+
+    async def last_used() -> int | None:
+        ctx = world._operator(owner)
+        return next(each.last_used_at for each in await keys.list_keys(ctx) if each.id == owner.credential_id)
+
+    clock.advance(59)
+    await pair.alike(request, at_once=True)
+    before = await last_used()
+    clock.advance(2)
+    await pair.alike(request, at_once=False)
+    after = await last_used()
+    assert before is not None
+    assert after is not None
+    assert after > before
+
+
+async def test_a_run_is_shown_from_its_begin_although_that_is_no_commit(pair: Pair) -> None:
+    world = pair.world
+    chat_id, request = await warm(pair, OPENWEBUI)
+    ctx = world._operator(world.owner)
+    world.upstream.play(Raw([text_event("Half"), None, text_event(" and half"), finish_event(), DONE]))
+    started = await runs.start(ctx, ChatId(chat_id), [NewMessage("user", "Go")], runs.Wish())
+    await pair.alike(request, at_once=False)
+    await pair.alike(request, at_once=True)  # the run is committed, and nobody works on it yet
+    before = pair.watched.at_once
+    live = world.server.house.runner.begin(started)
+    async with asyncio.timeout(20):
+        while b'"Half"' not in (await pair.quick.ask(request))[0]:
+            pass
+    world.upstream.go_on()
+    await live.outcome()
+    assert b'"Half and half"' in (await pair.quick.ask(request))[0]
+    assert pair.watched.at_once == before
+
+
+async def test_pipelined_requests_are_answered_in_order(pair: Pair) -> None:
+    chat_id, known = await warm(pair, NATIVE)
+    unknown = get(NATIVE, "nowhere", pair.world.owner)
+    listed = known.replace(f"/chats/{chat_id}".encode(), b"/chats?limit=1")
+    for requests in (
+        [known] * 5,
+        [known, unknown, known],
+        [unknown, known, known],
+        [listed, known, unknown, known],
+    ):
+        assert await pair.quick.ask(*requests) == await pair.plain.ask(*requests)
+    assert status(await pair.alike(known, at_once=True)) == 200
+
+
+async def test_only_a_get_that_ends_with_its_header_and_stays_is_answered_at_once(pair: Pair) -> None:
+    chat_id, known = await warm(pair, NATIVE)
+    owner = pair.world.owner
+    await pair.alike(get(NATIVE, chat_id, owner, "HEAD"), at_once=False)
+    for more in (
+        {"content_length": "0"},
+        {"upgrade": "h2c", "connection": "upgrade"},
+        {"padding": "x" * ready.ASKED_BYTES_MAX},
+    ):
+        for _ in range(2):
+            await pair.alike(get(NATIVE, chat_id, owner, **more), at_once=False)
+    kept = get(NATIVE, chat_id, owner, connection="keep-alive")
+    await pair.alike(kept, at_once=False)
+    await pair.alike(kept, at_once=True)
+    with_body = get(NATIVE, chat_id, owner, content_length="4") + b"body"
+    for _ in range(2):
+        await pair.alike(with_body, at_once=False)
+    await pair.alike(known, at_once=True)
+    last = get(NATIVE, chat_id, owner, connection="close")
+    await pair.alike(last, at_once=False)
+
+
+async def test_a_request_without_keep_alive_is_never_answered_at_once(pair: Pair) -> None:
+    _, known = await warm(pair, NATIVE)
+    before = pair.watched.at_once
+    for request in (
+        known.replace(b"HTTP/1.1", b"HTTP/1.0"),
+        known.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n"),
+    ):
+        for _ in range(2):
+            async with _connection(pair.server) as connection:
+                (answer,) = await connection.ask(request)
+                assert b"connection: close" in answer
+    assert pair.watched.at_once == before
+
+
+async def test_the_request_id_is_each_requests_own(pair: Pair) -> None:
+    _, request = await warm(pair, NATIVE)
+    assert b"x-request-id: mine" in await pair.alike(request, at_once=True)
+    assert b"x-request-id: yours" in await pair.alike(request.replace(b"mine", b"yours"), at_once=True)
+    unnamed = request.replace(b"x-request-id: mine\r\n", b"")
+    answers = await pair.quick.ask(unnamed, unnamed)
+    ids = {found[1] for each in answers if (found := re.search(rb"x-request-id: ([0-9a-f-]{36})\r", each))}
+    assert len(ids) == 2
+
+
+async def test_it_is_counted_and_logged_as_any_other(pair: Pair) -> None:
+    chat_id, request = await warm(pair, NATIVE)
+    lines: list[bytes] = []
+    edge = pair.world.server.edge
+    edge.reporter.lines = lines.append
+    before = edge.metrics._answered[("native", "GET", 200)]
+    await pair.alike(request, at_once=True)
+    assert edge.metrics._answered[("native", "GET", 200)] == before + 2
+    quick, plain = (orjson.loads(line) for line in lines)
+    assert quick.keys() == plain.keys()
+    assert quick | {"timestamp": 0, "ms": 0} == plain | {"timestamp": 0, "ms": 0}
+    assert quick["path"] == f"{NATIVE.prefix}{NATIVE.chat(chat_id)}"
+
+
+async def test_it_waits_behind_a_client_that_does_not_take_its_answers(pair: Pair) -> None:
+    _, request = await warm(pair, NATIVE)
+    (connection,) = pair.server._http_connections()
+    connection.pause_writing()
+    before = pair.watched.at_once
+    asking = asyncio.create_task(pair.quick.ask(request))
+    await asyncio.wait([asking], timeout=0.05)
+    assert not asking.done()
+    connection.resume_writing()
+    assert status((await asking)[0]) == 200
+    assert pair.watched.at_once == before
+
+
+async def test_the_table_is_bounded(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ready, "READY_MAX", 3)
+    chat_id, request = await warm(pair, NATIVE)
+    for number in range(8):
+        await pair.alike(get(NATIVE, chat_id, pair.world.owner, number=str(number)), at_once=False)
+    assert len(pair.world.server.edge._kept._answers) <= 3
+    await pair.alike(request, at_once=False)
+    await pair.alike(request, at_once=True)
