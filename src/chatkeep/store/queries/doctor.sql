@@ -102,10 +102,9 @@ JOIN chats c ON c.organisation_id = r.organisation_id AND c.id = r.chat_id
 WHERE r.state = 'running' AND c.status IS NOT 'generating' LIMIT :row_limit;
 
 -- name: system_check_generating_messages
-SELECT m.organisation_id, m.chat_id, m.id FROM messages m
-WHERE m.status = 'generating' AND NOT EXISTS (
-    SELECT 1 FROM runs r
-    WHERE r.organisation_id = m.organisation_id AND r.chat_id = m.chat_id AND r.state = 'running' AND r.answer_id = m.id)
+SELECT organisation_id, chat_id, id FROM messages
+WHERE status = 'generating' AND (organisation_id, chat_id, id) NOT IN (
+    SELECT organisation_id, chat_id, answer_id FROM runs WHERE state = 'running')
 LIMIT :row_limit;
 
 -- name: system_check_references
