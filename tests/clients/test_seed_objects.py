@@ -92,8 +92,10 @@ async def test_lexicons_chat(shared_world: World) -> None:
         assert re.fullmatch(r"[0-9-]{10}T[0-9:]{8}(\.[0-9]+)?Z", got[name])
 
 
-async def test_cuadras_model(shared_world: World) -> None:
+async def test_cuadras_model(shared_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world, printed = shared_world, seeds.printed_object("cuadra")
+    providers: Any = world.system.providers
+    monkeypatch.setitem(providers, printed["provider"], providers["scripted"])  # as if it were configured
     of_server = ("id", "createdAt", "updatedAt", "isSystemModel")
     card = {snake(name): value for name, value in printed.items() if name not in of_server}
     stored = await world.native("POST", "/models", **card)
