@@ -56,6 +56,9 @@ EXCUSES: Places = {
     "sql": {
         "src/chatkeep/store/migrate.py:control": "the schema's version is kept in the file's own header",
     },
+    "parameters": {
+        "src/chatkeep/cli/chat.py:chat": "a command's parameters are the user's options",
+    },
     # Subject: the statement's name. `system_…` ones run only in a transaction that is bound to no organisation.
     "tenancy": {
         f"{QUERIES}/organisations.sql:system_organisation*": "the operator's list of organisations",
@@ -64,6 +67,7 @@ EXCUSES: Places = {
         f"{QUERIES}/principals.sql:system_principal_get": "the person behind a session token",
         f"{QUERIES}/principals.sql:system_principal_get_by_email": "signing in names no organisation",
         f"{QUERIES}/runs.sql:system_runs_interrupt*": "at start: nobody works on what ran before",
+        f"{QUERIES}/doctor.sql:system_check_*": "the operator examines the whole store",
         f"{QUERIES}/idempotency.sql:system_idempotency_*": "at start and by age, for all alike",
         f"{QUERIES}/chats.sql:system_chat*_expired": "the sweeper deletes what its owner let expire",
     },

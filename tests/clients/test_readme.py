@@ -1,7 +1,7 @@
 """Every command of the manual runs as it stands, with the real offline model, and prints what the manual prints.
 
 What is run, and when two outputs agree, is told in `tests.clients.transcripts`. Each document is a shell session of its
-own, in a folder that has `.venv` as the project's folder has it. These are there before its first command:
+own, in a folder that has `.venv` and `data` as the project's folder has them. These are there before its first command:
 
 - a server with fresh data; `localhost:8000` and `127.0.0.1:8000` in commands become its address,
 - `CHATKEEP_KEY`: the owner's key, as the first start printed it, `URL`: the server's address,
@@ -25,9 +25,6 @@ from tests.clients.serving import Served, environment, serving
 from tests.clients.transcripts import Shell, differences, steps
 
 ROOT = Path(__file__).parents[2]
-ELSEWHERE = {
-    ROOT / "docs" / "api.md"
-}  # shortens its answers within lines; tests/docs/test_api.py makes its calls
 MANUAL = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
 DOCUMENTS = [path for path in MANUAL if steps(path.read_text())]
 SERVES = re.compile(r"(?:make run|\S*chatkeep serve)\b")
@@ -50,6 +47,7 @@ def test_the_readme_has_commands() -> None:
 def test_its_commands_do_what_it_prints(offline: Served, document: Path, tmp_path: Path) -> None:
     manual = document.read_text(encoding="utf-8")
     (tmp_path / ".venv").symlink_to(sys.prefix)
+    (tmp_path / "data").symlink_to(offline.data)
     address = urlsplit(offline.url)
     variables = environment(key=offline.key, port=str(address.port)) | {"URL": offline.url}
     if "$CHAT" in manual and "CHAT=" not in manual:

@@ -33,6 +33,7 @@ _MASKS = (
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z"), "<time>"),
     (re.compile(r"\bcks?_[0-9A-Za-z]+"), "<key>"),
     (re.compile(r"(?:localhost|127\.0\.0\.1):\d+"), "<address>"),
+    (re.compile(r"^id: \d+$"), "id: <cursor>"),  # how many pieces an answer has is the moment's choice
 )
 _NUMBER_OF_THE_MOMENT = re.compile(r"(?:_at|timestamp|_ms|Ms|version)$|token", re.IGNORECASE)
 _SAID = frozenset({"content", "text", "delta", "message", "agent_message", "transcript"})

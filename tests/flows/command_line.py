@@ -70,10 +70,13 @@ class Serving:
     key: str
     data: Path
 
-    async def native(self, method: str, path: str, key: str | None = None) -> httpx.Response:
+    async def native(
+        self, method: str, path: str, key: str | None = None, *, body: object = None
+    ) -> httpx.Response:
         """One request to its native API."""
+        headers = {"authorization": f"Bearer {key or self.key}"}
         async with httpx.AsyncClient(base_url=self.url + NATIVE, timeout=PATIENCE_S) as client:
-            return await client.request(method, path, headers={"authorization": f"Bearer {key or self.key}"})
+            return await client.request(method, path, headers=headers, json=body)
 
     async def chat(self, *arguments: str, stdin: bytes = b"", key: str | None = None) -> Done:
         """`chatkeep chat` with the owner's key."""

@@ -89,15 +89,15 @@ async def test_a_chat_goes_on(server: Serving) -> None:
     ]
 
 
-async def test_lines_of_standard_input_are_one_conversation(server: Serving) -> None:
-    done = await server.chat(stdin="first\n\n  \nsecond ✓\n".encode())
-    assert (done.code, done.out) == (0, "You said: first\nYou said: second ✓\n")
-    assert len(await texts(server, chat_id_in(done.err))) == 4
+async def test_standard_input_is_one_message(server: Serving) -> None:
+    done = await server.chat(stdin="\nfirst\n\nsecond ✓\n".encode())
+    assert (done.code, done.out) == (0, "You said: first\n\nsecond ✓\n")
+    assert len(await texts(server, chat_id_in(done.err))) == 2
 
 
 async def test_nothing_said_is_nothing_made(server: Serving) -> None:
     before = await total(server)
-    done = await server.chat(stdin=b"")
+    done = await server.chat(stdin=b" \n")
     assert (done.code, done.out, done.err) == (0, "", "")
     assert await total(server) == before
 
@@ -176,21 +176,95 @@ async def test_an_answer_that_fails_is_one_line_after_what_was_said(
     assert (await texts(server, chat_id_in(hint)))[1] == ("assistant", "Half an answer")
 
 
-async def test_ctrl_c_ends_the_command_and_not_the_answer(server: Serving, model: ScriptedUpstream) -> None:
-    model.play(Raw([text_event("Be"), None, text_event("gun"), finish_event(), DONE]))
+async def test_ctrl_c_stops_the_answer(server: Serving, model: ScriptedUpstream) -> None:
+    stopped = model.disconnects
+    model.play(Raw([text_event("Be"), None]))
+    process = await start("chat", "hello", "--url", server.url, key=server.key)
+    assert process.stdout is not None
+    assert await asyncio.wait_for(process.stdout.read(2), PATIENCE_S) == b"Be"
+    process.send_signal(signal.SIGINT)
+    out, err = await asyncio.wait_for(process.communicate(), PATIENCE_S)
+    told, hint = err.decode().splitlines()
+    assert (process.returncode, out, told) == (130, b"\n", "chatkeep: The answer was stopped.")
+    await asyncio.wait_for(model.until_disconnects(stopped + 1), PATIENCE_S)
+    chat = (await server.native("GET", f"/chats/{chat_id_in(hint)}")).json()
+    assert [(each["content"], each["status"]) for each in chat["messages"][1:]] == [("Be", "incomplete")]
+    assert chat["status"] is None
+
+
+async def test_ctrl_c_before_the_first_word_stops_too(server: Serving, model: ScriptedUpstream) -> None:
+    asked = len(model.requests)
+    model.play(Raw([None]))
+    process = await start("chat", "hello", "--url", server.url, key=server.key)
+    await asyncio.wait_for(model.until_requests(asked + 1), PATIENCE_S)
+    process.send_signal(signal.SIGINT)
+    out, err = await asyncio.wait_for(process.communicate(), PATIENCE_S)
+    assert (process.returncode, out) == (130, b"")
+    assert b"The answer was stopped." in err
+
+
+async def test_an_answer_stopped_elsewhere_says_so(server: Serving, model: ScriptedUpstream) -> None:
+    model.play(Raw([text_event("Be"), None]))
     process = await start("chat", "hello", "--url", server.url, key=server.key)
     assert process.stdout is not None
     await asyncio.wait_for(process.stdout.read(2), PATIENCE_S)
-    process.send_signal(signal.SIGINT)
-    out, err = await asyncio.wait_for(process.communicate(), PATIENCE_S)
-    assert (process.returncode, out) == (130, b"\n")
+    chat_id = (await server.native("GET", "/chats?limit=1")).json()["items"][0]["id"]
+    assert (await server.native("POST", f"/chats/{chat_id}/stop", body={})).is_success
+    _, err = await asyncio.wait_for(process.communicate(), PATIENCE_S)
+    assert process.returncode == 1
+    assert err.startswith(b"chatkeep: The answer was stopped.\n")
+
+
+async def test_continue_goes_on_in_the_latest_chat(server: Serving) -> None:
+    first = await server.chat("one")
+    second = await server.chat("--continue", "two")
+    assert (second.code, second.out) == (0, "You said: two\n")
+    assert chat_id_in(second.err) == chat_id_in(first.err)
+    done = await server.chat("--continue", "--chat", "some", "three")
+    assert (done.code, done.out) == (2, "")
+    assert "--continue" in done.err
+
+
+async def test_nothing_to_continue_is_one_line(tmp_path: Path) -> None:
+    async with serving(tmp_path / "data", local_model="false") as fresh:
+        done = await fresh.chat("--continue", "hello")
+    assert (done.code, done.out) == (1, "")
+    assert done.err == "chatkeep: You have no chat to go on with yet.\n"
+
+
+async def test_history_is_the_conversation_so_far_with_states_in_words(
+    server: Serving, model: ScriptedUpstream
+) -> None:
+    first = await server.chat(stdin=b"one\nmore")
+    chat_id = chat_id_in(first.err)
+    model.play(Script(["Half"], failure="error_chunk"))
+    await server.chat("two", "--chat", chat_id)
+    done = await server.chat("--history", "--chat", chat_id)
+    assert done.code == 0
+    assert done.out == (
+        "> one\n> more\n\nYou said: one\nmore\n\n> two\n\nHalf\n"
+        "[The answer failed: scripted: upstream error: the model fell over]\n\n"
+    )
+    latest = await server.chat("--history", "three")
+    assert latest.out == done.out + "You said: three\n"
+
+
+async def test_a_question_waits_for_the_answer_under_way(server: Serving, model: ScriptedUpstream) -> None:
+    model.play(Raw([text_event("First"), None, finish_event(), DONE]))
+    first = await start("chat", "one", "--url", server.url, key=server.key)
+    assert first.stdout is not None
+    await asyncio.wait_for(first.stdout.read(5), PATIENCE_S)
+    history = await server.chat("--history")
+    assert history.out == "> one\n\nFirst\n[The answer is being generated.]\n\n"
+    chat_id = (await server.native("GET", "/chats?limit=1")).json()["items"][0]["id"]
+    second = await start("chat", "two", "--url", server.url, "--chat", chat_id, key=server.key)
+    assert second.stderr is not None
+    told = await asyncio.wait_for(second.stderr.readline(), PATIENCE_S)
+    assert told.decode().strip() == "Another answer is being generated in this chat; yours comes after it."
     model.go_on()
-    chat_id = chat_id_in(err.decode())
-    for _ in range(500):
-        if (await texts(server, chat_id))[-1] == ("assistant", "Begun"):
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError(await texts(server, chat_id))
+    out, _ = await asyncio.wait_for(second.communicate(), PATIENCE_S)
+    await asyncio.wait_for(first.communicate(), PATIENCE_S)
+    assert (second.returncode, out) == (0, b"You said: two\n")
 
 
 async def test_a_model_cannot_steer_the_terminal_but_a_pipe_gets_every_byte(

@@ -368,12 +368,3 @@ async def test_a_question_cut_off_by_a_stop_is_gone_on_with_and_its_answer_is_no
             ]
             assert read["status"] is None
             assert len(upstream.requests) == 2
-
-
-async def _until_said(world: World, chat_id: str, text: str) -> None:
-    seen, after = "", 0
-    async with asyncio.timeout(10):
-        while seen != text:
-            page = await world.native("GET", f"/chats/{chat_id}/events?after={after}&wait_s=5")
-            after = page["after"]
-            seen += "".join(each["text"] for each in page["items"] if each["type"] == "run.delta")

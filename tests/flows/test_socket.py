@@ -127,12 +127,10 @@ async def test_a_client_that_goes_away_stops_nothing(server: Serving, upstream: 
         ('{"type": "sing"}', "invalid_field"),
         ('{"type": "send", "message": "x", "mesage": "y"}', "invalid_field"),
         ('{"type": "send", "message": "x", "model_id": "nobody"}', "invalid_field"),
-        ('{"type": "stop", "run_id": "nobody"}', None),
+        ('{"type": "stop", "run_id": "nobody"}', "not_found"),
     ],
 )
-async def test_a_bad_frame_is_told_so_and_loses_nothing(
-    server: Serving, frame: str, code: str | None
-) -> None:
+async def test_a_bad_frame_is_told_so_and_loses_nothing(server: Serving, frame: str, code: str) -> None:
     async with opened(server, await a_chat(server)) as socket:
         await frames_until(socket, "snapshot")
         await socket.send(frame)

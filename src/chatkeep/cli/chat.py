@@ -1,7 +1,8 @@
 """`chatkeep chat`: ask a running server, and read the answer as it is written.
 
-Standard output gets the model's text and nothing else; where the chat goes on is said on standard error. Whoever has
-no key but may read the data folder of a server on this machine asks as the owner of its first organisation.
+Standard output gets the model's text and nothing else; where the chat goes on and what became of an answer is said on
+standard error. Whoever has no key but may read the data folder of a server on this machine asks as the owner of its
+first organisation.
 """
 
 # ruff: noqa: PLC0415 - what takes long to import is imported only where it is needed
@@ -10,8 +11,7 @@ from __future__ import annotations
 
 import ipaddress
 import shlex
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
@@ -27,37 +27,54 @@ if TYPE_CHECKING:
     from chatkeep.config import Settings
 
 ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - told from others, not listened on
+BY_CTRL_C = 130
 
 
 def chat(
     message: Annotated[
-        str | None, typer.Argument(help="What to ask; without it, one message a line of standard input.")
+        str | None,
+        typer.Argument(help="What to ask; without it, all of standard input, or a prompt on a terminal."),
     ] = None,
     url: Annotated[
         str | None, typer.Option(help="The server; without it, where CHATKEEP_HOST and CHATKEEP_PORT say.")
     ] = None,
     data: Data = None,
     chat: Annotated[str | None, typer.Option(help="Go on with the chat of this id.", metavar="ID")] = None,
+    go_on: Annotated[bool, typer.Option("--continue", help="Go on with your latest chat.")] = False,
+    history: Annotated[
+        bool,
+        typer.Option(
+            "--history", help="Print the conversation so far; of your latest chat if none is named."
+        ),
+    ] = False,
     model: Annotated[str | None, typer.Option(help="Id of the model to ask.", metavar="ID")] = None,
 ) -> None:
     """Ask a running server. The answer is printed as it is written, and kept there as a chat."""
+    from chatkeep.cli.conversation import converse
+    from chatkeep.cli.patience import Patience
     from chatkeep.cli.remote import Refused, Remote, Unreachable
+    from chatkeep.cli.screen import Screen
     from chatkeep.cli.settings import read_settings
-    from chatkeep.cli.talk import AnswerFailed, Talk
+    from chatkeep.cli.talk import Talk
 
+    if go_on and chat is not None:
+        raise typer.BadParameter("is for your latest chat; --chat names another one", param_hint="--continue")
     settings = read_settings(data=data)
     server = _checked(url) if url is not None else _own_address(settings)
-    talk = Talk(Remote(server, _signer(settings, server, data)), model, chat)
+    screen = Screen()
+    talk = Talk(Remote(server, _signer(settings, server, data)), screen, Patience(screen), model, chat)
     try:
-        for each in [message] if message is not None else _lines():
-            talk.say(_text(each))
+        if chat is None and (go_on or history):
+            talk.choose_latest()
+        ending = converse(talk, None if message is None else _text(message), shows_history=history)
+        if ending is not None and ending.state != "completed":
+            fail(ending.words, code=BY_CTRL_C if talk.is_stopped else 1)
     except Unreachable as trouble:
         fail(f"No answer from {server} ({trouble}).{_start(server, settings)}")
     except Refused as no:
         fail(_explained(no, server, settings))
-    except AnswerFailed as trouble:
-        fail(str(trouble))
     finally:
+        screen.end_line()
         _tell(talk, url, data)
 
 
@@ -110,17 +127,6 @@ def _checked(url: str) -> str:
     if not is_good:
         raise typer.BadParameter("must be like http://127.0.0.1:8000", param_hint="--url")
     return url.rstrip("/")
-
-
-def _lines() -> Iterator[str]:
-    if sys.stdin.isatty():
-        note("One message a line; Ctrl-D ends.")
-    try:
-        for line in sys.stdin:
-            if line.strip():
-                yield line.rstrip("\r\n")
-    except UnicodeDecodeError:
-        raise typer.BadParameter("is not UTF-8 text", param_hint="standard input") from None
 
 
 def _text(message: str) -> str:

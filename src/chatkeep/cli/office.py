@@ -47,19 +47,21 @@ class Office:
         return _only(exact or [each for each in self.accounts if said == each.name], said, "User")
 
 
-def at_system(errand: Callable[[System], Awaitable[T]], data: Path | None) -> T:
+def at_system(errand: Callable[[System], Awaitable[T]], data: Path | None, *, refusal_code: int = 1) -> T:
     """What the errand brings from the whole system. Ends the command with one line for anything that goes wrong."""
     settings = read_settings(data=data)
     folder = settings.data.expanduser()
     try:
         if not (folder / wiring.DATABASE).is_file():
-            fail(f"There is no database in {folder}. `chatkeep serve` makes one; --data says where it is.")
+            said = f"There is no database in {folder}. `chatkeep serve` makes one; --data says where it is."
+            fail(said, code=refusal_code)
         system = wiring.make_system(settings)
         return asyncio.run(_run(errand, system))
     except ChatkeepError as error:
-        fail(str(error))
+        fail(str(error), code=refusal_code)
     except OSError as error:
-        fail(f"The data folder {folder} cannot be used: {(error.strerror or str(error)).lower()}.")
+        reason = (error.strerror or str(error)).lower()
+        fail(f"The data folder {folder} cannot be used: {reason}.", code=refusal_code)
 
 
 def at_office(errand: Callable[[Office], Awaitable[T]], data: Path | None, organisation: str | None) -> T:

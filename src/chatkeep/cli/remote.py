@@ -21,6 +21,12 @@ SILENCE_S = 60.0
 """The server sends a heartbeat every 15 s while it thinks."""
 
 REASON_CHARACTERS_MAX = 300
+PASSING = frozenset({"shutting_down", "store_busy"})
+SERVERS_FAULT = 5
+"""What the status of a proxy begins with whose server is away."""
+SEQ_DIGITS_MAX = 16
+OPEN = "open"
+"""The name of the event that no server sends: the stream has begun."""
 
 
 class Unreachable(Exception):
@@ -30,17 +36,20 @@ class Unreachable(Exception):
 class Refused(Exception):
     """The server said no; `code` is the API's own, empty when it was not chatkeep who answered."""
 
-    def __init__(self, sentence: str, code: str = "") -> None:
+    def __init__(self, sentence: str, code: str = "", *, is_passing: bool = False) -> None:
         super().__init__(sentence)
         self.code = code
+        self.is_passing = is_passing or code in PASSING
+        """Whether the same request may well succeed in a moment: the server is starting, ending or busy."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServerEvent:
-    """One event of a stream, its data read from JSON."""
+    """One event of a stream, its data read from JSON; `seq` is the cursor to come back with."""
 
     name: str
     data: Any
+    seq: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +65,19 @@ class Remote:
             text = answer.read()
         return _json(text) if text else None
 
-    def events(self, path: str, body: object) -> Generator[ServerEvent, None, None]:
-        """The events a POST is answered with. Raises `Refused` and `Unreachable`."""
-        with self._answer("POST", path, body) as answer:
+    def events(
+        self, method: str, path: str, body: object = None, *, key: str | None = None
+    ) -> Generator[ServerEvent, None, None]:
+        """The events a request is answered with, after an `OPEN` of our own. `key`: its Idempotency-Key.
+
+        Raises `Refused` and `Unreachable`; ends where the server ends the stream, whole or not.
+        """
+        with self._answer(method, path, body, key) as answer:
+            yield ServerEvent(OPEN, None)
             yield from read_events(answer)
 
     @contextmanager
-    def _answer(self, method: str, path: str, body: object) -> Iterator[HTTPResponse]:
+    def _answer(self, method: str, path: str, body: object, key: str | None = None) -> Iterator[HTTPResponse]:
         place = urlsplit(self.url)
         kind = HTTPSConnection if place.scheme == "https" else HTTPConnection
         connection = kind(place.hostname or "", place.port, timeout=SILENCE_S)
@@ -71,6 +86,8 @@ class Remote:
             "content-type": "application/json",
             "user-agent": f"chatkeep/{__version__}",
         }
+        if key is not None:
+            headers["idempotency-key"] = key
         try:
             content = None if body is None else orjson.dumps(body)
             connection.request(method, place.path.rstrip("/") + PREFIX + path, content, headers)
@@ -89,7 +106,7 @@ class Remote:
 
 def read_events(lines: Iterable[bytes]) -> Iterator[ServerEvent]:
     """Server-sent events out of lines: comments are passed over, an event without its blank line is no event."""
-    name, data = "message", list[bytes]()
+    name, seq, data = "message", None, list[bytes]()
     for line in lines:
         line = line.rstrip(b"\r\n")
         field, _, value = line.partition(b":")
@@ -98,17 +115,22 @@ def read_events(lines: Iterable[bytes]) -> Iterator[ServerEvent]:
             data.append(value)
         elif field == b"event":
             name = value.decode(errors="replace")
+        elif field == b"id":
+            seq = int(value) if value.isdigit() and len(value) <= SEQ_DIGITS_MAX else None
         elif not line:
             if data:
-                yield ServerEvent(name, _json(b"\n".join(data)))
-            name, data = "message", []
+                yield ServerEvent(name, _json(b"\n".join(data)), seq)
+            name, seq, data = "message", None, []
 
 
 def _refusal(answer: HTTPResponse) -> Refused:
     problem = _json(answer.read())
     if isinstance(problem, dict) and isinstance(problem.get("detail"), str):
         return Refused(problem["detail"][:REASON_CHARACTERS_MAX], str(problem.get("code", "")))
-    return Refused(f"It answered {answer.status} {answer.reason}, and not as chatkeep does.")
+    is_passing = answer.status // 100 == SERVERS_FAULT
+    return Refused(
+        f"It answered {answer.status} {answer.reason}, and not as chatkeep does.", is_passing=is_passing
+    )
 
 
 def _json(text: bytes) -> Any:

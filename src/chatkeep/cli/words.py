@@ -18,15 +18,16 @@ _CONTROLS = {number: None for number in (*range(32), *range(127, 160)) if chr(nu
 _BLANKS = str.maketrans("\n\t", "  ")
 
 
-def fail(sentence: str) -> NoReturn:
-    """End the command with one line on standard error and exit code 1."""
+def fail(sentence: str, *, code: int = 1) -> NoReturn:
+    """End the command with one line on standard error and this exit code."""
     note(f"chatkeep: {sentence}")
-    raise typer.Exit(1)
+    raise typer.Exit(code)
 
 
-def note(line: str) -> None:
+def note(line: str, *, is_dim: bool = False) -> None:
     """One line for the person at the terminal, on standard error."""
-    typer.echo(printable(line), err=True)
+    said = printable(line)
+    typer.echo(typer.style(said, dim=True) if is_dim else said, err=True)  # echo knows what is no terminal
 
 
 def printable(text: str) -> str:

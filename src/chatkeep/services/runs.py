@@ -178,8 +178,10 @@ async def stop(ctx: Context, chat_id: ChatId, run_id: RunId | None = None) -> li
             known = await runs.get(tx, run_id)
             if known is None or known.chat_id != chat_id:
                 raise NotFound(NOUN)
-        await runs.ask_to_stop(tx, chat_id, run_id, now=ctx.now_us())
-        return [run for run in running if run_id in (None, run.id)]
+        now = ctx.now_us()
+        await runs.ask_to_stop(tx, chat_id, run_id, now=now)
+        asked = [run for run in running if run_id in (None, run.id)]
+        return [replace(run, stop_requested_at=run.stop_requested_at or now) for run in asked]
 
     return await ctx.write(body)
 

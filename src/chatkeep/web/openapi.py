@@ -16,13 +16,14 @@ from starlette.routing import BaseRoute
 
 Responses = dict[int | str, dict[str, Any]]
 JSON = "application/json"
+EVENTS = "text/event-stream"
 REFERENCE = "#/components/schemas/{model}"
 
 
 class Shape(dict[str, Any]):
-    """The schema of one answer: empty until the document is made."""
+    """The schema of one answer (a type, or a union of some): empty until the document is made."""
 
-    def __init__(self, model: type) -> None:
+    def __init__(self, model: Any) -> None:
         super().__init__()
         self.model = model
 
@@ -30,6 +31,13 @@ class Shape(dict[str, Any]):
 def answer_of(model: type, description: str, media_type: str = JSON) -> dict[str, Any]:
     """One entry of a route's `responses` whose body is a `model`."""
     return {"description": description, "content": {media_type: {"schema": Shape(model)}}}
+
+
+def stream_of(model: Any) -> dict[str, Any]:
+    """The `content` of server-sent events, each with a `model` as its data."""
+    data = {"type": "string", "contentMediaType": JSON, "contentSchema": Shape(model)}
+    fields = {"id": {"type": "string"}, "event": {"type": "string"}, "data": data}
+    return {EVENTS: {"schema": {"type": "object", "properties": fields, "required": ["event", "data"]}}}
 
 
 class DocumentedRoute(APIRoute):
@@ -87,5 +95,6 @@ def _shaped(answer: dict[str, Any]) -> dict[str, Any]:
 
 
 def _shapes(answer: dict[str, Any]) -> list[Shape]:
-    schemas = [media.get("schema") for media in answer.get("content", {}).values()]
-    return [schema for schema in schemas if isinstance(schema, Shape)]
+    within = [each for each in answer.values() if isinstance(each, dict)]
+    found = [shape for each in within if not isinstance(each, Shape) for shape in _shapes(each)]
+    return [each for each in within if isinstance(each, Shape)] + found

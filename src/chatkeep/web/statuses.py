@@ -28,7 +28,6 @@ DEFAULT: Mapping[str, int] = {
     "already_exists": 409,
     "version_mismatch": 412,
     "chat_busy": 409,
-    "lease_lost": 409,
     "session_ended": 409,
     "idempotency_mismatch": 422,
     "idempotency_in_flight": 409,

@@ -40,8 +40,13 @@ def test_names_data_and_comments_are_told_apart() -> None:
     assert events(stream) == [
         ServerEvent("run", {"a": 1}),
         ServerEvent("message", "plain"),
-        ServerEvent("done", None),
+        ServerEvent("done", None, 7),
     ]
+
+
+def test_an_id_is_of_its_own_event_only_and_a_number() -> None:
+    stream = b"id: 7\ndata: 1\n\ndata: 2\n\nid: seven\ndata: 3\n\nid: 12345678901234567890\ndata: 4\n\n"
+    assert [event.seq for event in events(stream)] == [7, None, None, None]
 
 
 def test_data_of_several_lines_is_one_event_and_crlf_is_a_line_end() -> None:

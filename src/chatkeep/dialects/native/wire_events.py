@@ -108,6 +108,8 @@ class StreamError(TypedDict):
 
 
 EventOut = ChatEvent | MessageEvent | RunStarted | RunResumed | RunDelta | RunEnded | SnapshotOut
+StreamOut = EventOut | Reconnect | StreamError
+"""The data of one server-sent event."""
 
 
 class EventPage(TypedDict):

@@ -21,9 +21,11 @@ from chatkeep.web import sse
 from chatkeep.web.answers import JsonAnswer
 from chatkeep.web.dialect import TheHouse, make_router, rechecking
 from chatkeep.web.house import House
+from chatkeep.web.openapi import stream_of
 
 router = make_router()
 RETRY = b"retry: 1000\n\n"
+STREAM = stream_of(wire_events.StreamOut)
 SEQ_MAX = 2**53
 After = Annotated[
     int | None,
@@ -41,7 +43,7 @@ LastEventId = Annotated[
 @router.get(
     "/chats/{chat_id}/events",
     summary="Follow a chat",
-    responses={200: {"model": wire_events.EventPage, "content": {"text/event-stream": {}}}},
+    responses={200: {"model": wire_events.EventPage, "content": STREAM}},
 )
 async def follow(
     chat_id: ChatPath,
