@@ -72,7 +72,7 @@ class _Reader(asyncio.Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One number of streams: latencies in ms, the server's CPU in µs a word and as share of the core, memory in KiB each."""
+    """One number of streams: latencies in ms, CPU of the server (µs a word, share of a core), memory in KiB each."""
 
     source: str
     streams: int

@@ -81,7 +81,7 @@ async def _transact(ctx: Context, ids: list[ChatId], number: int) -> None:
     async def body(tx: Transaction) -> None:
         for chat_id in ids:
             state = await messages.open_for_append(tx, ctx, chat_id)
-            await appending.append_to(tx, ctx.system, chat_id, state, said)
+            await appending.append_to(tx, ctx.system, state, said)
 
     await ctx.write(body)
 

@@ -93,5 +93,5 @@ async def test_nor_is_one_that_expired(world: World, clock: FakeClock, tmp_path:
     await world.native("POST", "/chats", title="canary-stay")
     await talk(world, "doomed", ttl_s=60)
     clock.advance(61)
-    assert await sweep(world.system) == 1
+    assert (await sweep(world.system)).expired_chats == 1
     await until(tmp_path / "data", {b"canary-stay"}.__eq__)

@@ -12,8 +12,13 @@ from chatkeep.runtime.bell import Bell
 from chatkeep.services import runs
 from chatkeep.services.context import Context
 from chatkeep.services.generating import StartedRun
-from chatkeep.services.runs import Settle
 from chatkeep.services.wishes import Wish
+
+
+class _Queue:
+    def __init__(self) -> None:
+        self.turn = asyncio.Lock()
+        self.waiting = 0
 
 
 class Turns:
@@ -22,36 +27,42 @@ class Turns:
     def __init__(self, bell: Bell, *, wait_s: float) -> None:
         self._bell = bell
         self._wait_s = wait_s
-        self._queues: dict[tuple[OrganisationId, ChatId], asyncio.Lock] = {}
+        self._queues: dict[tuple[OrganisationId, ChatId], _Queue] = {}
 
-    async def start(
-        self,
-        ctx: Context,
-        chat_id: ChatId,
-        said: list[NewMessage],
-        wish: Wish,
-        *,
-        settle: Settle | None = None,
-    ) -> StartedRun:
-        """`runs.start` once nobody else is answered in the chat. Raises `ChatBusy` after too long a wait."""
+    async def start(self, ctx: Context, chat_id: ChatId, said: list[NewMessage], wish: Wish) -> StartedRun:
+        """`runs.start`; where the wish is to wait, once nobody else is answered in the chat.
+
+        Raises `ChatBusy` after too long a wait.
+        """
+        if wish.if_busy != "queue":
+            return await runs.start(ctx, chat_id, said, wish)
         place = (ctx.principal.organisation_id, chat_id)
-        queue = self._queues.setdefault(place, asyncio.Lock())
+        queue = self._queues.setdefault(place, _Queue())
+        queue.waiting += 1
+        try:
+            return await self._in_turn(queue, ctx, chat_id, said, wish)
+        finally:
+            queue.waiting -= 1
+            if not queue.waiting:
+                del self._queues[place]
+
+    async def _in_turn(
+        self, queue: _Queue, ctx: Context, chat_id: ChatId, said: list[NewMessage], wish: Wish
+    ) -> StartedRun:
         until = time.monotonic() + self._wait_s
         try:
             async with asyncio.timeout(self._wait_s):
-                await queue.acquire()
+                await queue.turn.acquire()
         except TimeoutError:
             raise ChatBusy() from None
         try:
-            with self._bell.watch(*place) as channel:
+            with self._bell.watch(ctx.principal.organisation_id, chat_id) as channel:
                 while True:
                     try:
-                        return await runs.start(ctx, chat_id, said, wish, settle=settle)
+                        return await runs.start(ctx, chat_id, said, wish)
                     except ChatBusy:
                         if time.monotonic() >= until:
                             raise
                     await channel.wait()
         finally:
-            queue.release()
-            if not queue.locked() and self._queues.get(place) is queue:
-                del self._queues[place]
+            queue.turn.release()

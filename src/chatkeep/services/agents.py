@@ -80,9 +80,9 @@ async def say(
     async def body(tx: Transaction) -> StartedRun:
         session = await chat_rows.get(tx, chat_id)
         if session is None or session.agent_id is None:
-            return await runs.start_in(tx, ctx, chat_id, [said], Wish(), settle=settle)
+            return await runs.start_in(tx, ctx, chat_id, [said], Wish(settle=settle))
         heard = replace(said, state_id=await _state(tx, session))
-        return await runs.start_in(tx, ctx, chat_id, [heard], Wish(answer_state_id=MAIN_STATE), settle=settle)
+        return await runs.start_in(tx, ctx, chat_id, [heard], Wish(answer_state_id=MAIN_STATE, settle=settle))
 
     return await ctx.write(body)
 

@@ -19,7 +19,6 @@ from chatkeep.store.rows import json_bytes
 async def append_to(
     tx: Transaction,
     system: System,
-    chat_id: ChatId,
     state: Appending,
     said: Sequence[NewMessage],
     *,
@@ -31,10 +30,10 @@ async def append_to(
     Costs the same at 10 and at 100,000 messages. Raises `InvalidField` for a parent or head the chat does not have and
     `AlreadyExists` for an id it has.
     """
-    now = system.clock.now_us()
+    chat_id, now = state.chat_id, system.clock.now_us()
     written = []
     for new in said:
-        message = await _placed(tx, system, chat_id, state, new, now)
+        message = await _placed(tx, system, state, new, now)
         try:
             await messages.insert(tx, message)
         except Conflict:
@@ -50,13 +49,12 @@ async def append_to(
         state.current_message_id = head
         state.is_branched = True
     state.updated_at = max(now, state.updated_at)
-    await chats.appended(tx, chat_id, state, written, run_id=run_id)
+    await chats.appended(tx, state, written, run_id=run_id)
     return written
 
 
-async def _placed(
-    tx: Transaction, system: System, chat_id: ChatId, state: Appending, new: NewMessage, now: int
-) -> Message:
+async def _placed(tx: Transaction, system: System, state: Appending, new: NewMessage, now: int) -> Message:
+    chat_id = state.chat_id
     parent_id = None if new.is_root else new.parent_id or state.current_message_id
     turn_before = state.message_count
     if parent_id != state.current_message_id:

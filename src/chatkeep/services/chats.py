@@ -86,7 +86,7 @@ async def create_in(
     if said:
         state = await chats.appending(tx, chat.id)
         assert state is not None
-        written = await appending.append_to(tx, ctx.system, chat.id, state, said, head=head)
+        written = await appending.append_to(tx, ctx.system, state, said, head=head)
     stored = await chats.get(tx, chat.id)
     assert stored is not None
     return ChatThread(stored, written)

@@ -4,7 +4,6 @@ grows, the end. Every write is made under the run's epoch: of a run that is over
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,11 +16,14 @@ from chatkeep.domain.run import Run, RunState
 from chatkeep.domain.usage import Usage
 from chatkeep.models.port import Prompt, Turn
 from chatkeep.services import appending, models
-from chatkeep.services.context import Answer, Claim, System
+from chatkeep.services.context import Claim, System
 from chatkeep.services.models import Route
 from chatkeep.services.wishes import Wish
 from chatkeep.store import chats, documents, events, idempotency, messages, runs
+from chatkeep.store.chats import Standing
 from chatkeep.store.driver import Transaction
+from chatkeep.store.events import Told
+from chatkeep.store.runs import Ending
 
 BYTES_PER_TOKEN = 3
 """Bytes, not characters: a token is about four letters of English, but only one character of Chinese."""
@@ -31,9 +33,8 @@ BYTES_PER_TOKEN = 3
 class StartedRun:
     """A committed run and what is needed to work on it.
 
-    `claim` and `settle` (which renders the answer for the Idempotency-Key) are of the request that asked, known only to
-    the process that took it; `route` is None where nobody is to be asked. `is_begun`: the answer's message is there
-    already, and is to be continued.
+    `claim` is of the request that asked, and known only to the process that took it; `route` is None where nobody is to
+    be asked. `is_begun`: the answer's message is there already, and is to be continued.
     """
 
     system: System
@@ -44,7 +45,6 @@ class StartedRun:
     question: Message | None = None
     is_begun: bool = False
     claim: Claim | None = None
-    settle: Callable[[Outcome], Answer] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +150,7 @@ async def say(tx: Transaction, run: Run, pieces: tuple[Said, ...], *, now: int) 
     seq = await chats.advance(tx, run.chat_id, len(pieces)) - len(pieces)
     for said in pieces:
         seq += 1
-        await events.append(tx, run.chat_id, seq, now, said.kind, run_id=run.id, text=said.text)
+        await events.append(tx, run.chat_id, seq, now, Told(said.kind, run_id=run.id, text=said.text))
 
 
 async def finish(started: StartedRun, generated: Generated) -> Outcome:
@@ -188,22 +188,16 @@ async def _end(tx: Transaction, started: StartedRun, generated: Generated, messa
     others = [each for each in await runs.running_in(tx, run.chat_id) if each.id != run.id]
     status: ChatStatus | None = "generating" if others else None if generated.error is None else "error"
     seq, moved = await chats.set_status(
-        tx, run.chat_id, status, generated.error, now=now, count=len(generated.rest) + 1
+        tx, run.chat_id, Standing(status, generated.error), now=now, count=len(generated.rest) + 1
     )
-    if not await runs.end(
-        tx,
-        run,
-        generated.state,
-        error=generated.error,
-        usage=generated.usage,
-        response_time_ms=generated.response_time_ms,
-        last_seq=seq,
-        now=now,
-    ):
+    ending = Ending(generated.state, seq, generated.error, generated.usage, generated.response_time_ms)
+    if not await runs.end(tx, run, ending, now=now):
         raise LeaseLost()
     first = seq - len(generated.rest)
     for position, said in enumerate(generated.rest):
-        await events.append(tx, run.chat_id, first + position, now, said.kind, run_id=run.id, text=said.text)
+        await events.append(
+            tx, run.chat_id, first + position, now, Told(said.kind, run_id=run.id, text=said.text)
+        )
     usage = generated.usage
     data: JsonObject = {
         "error": generated.error,
@@ -216,7 +210,7 @@ async def _end(tx: Transaction, started: StartedRun, generated: Generated, messa
     if generated.state != "completed":
         kind = "run.stopped" if generated.state == "stopped" else "run.failed"
     await events.append(
-        tx, run.chat_id, seq, now, kind, run_id=run.id, message=message, chat=moved, data=data
+        tx, run.chat_id, seq, now, Told(kind, run_id=run.id, message=message, chat=moved, data=data)
     )
 
 
@@ -260,16 +254,14 @@ async def _append_answer(tx: Transaction, started: StartedRun, answer: NewMessag
     # Where somebody has gone on from elsewhere meanwhile, the conversation stays there.
     is_current = state.current_message_id in (run.question_id, started.wish.replaces)
     head = None if is_current else state.current_message_id
-    written = await appending.append_to(
-        tx, started.system, run.chat_id, state, [placed], head=head, run_id=run.id
-    )
+    written = await appending.append_to(tx, started.system, state, [placed], head=head, run_id=run.id)
     return written[0]
 
 
 async def _settle(tx: Transaction, started: StartedRun, outcome: Outcome) -> None:
     request = started.run.request
-    if started.claim is not None and started.settle is not None:
-        await started.claim.settle(tx, started.settle(outcome))
+    if started.claim is not None and started.wish.settle is not None:
+        await started.claim.settle(tx, started.wish.settle(outcome))
     elif request is not None:  # who asked is not known here any more, only that its answer will not come
         name = idempotency.RequestKey(started.run.principal_id, str(request["route"]), str(request["key"]))
         await idempotency.answer(tx, name, idempotency.LOST, b"")

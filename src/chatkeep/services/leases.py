@@ -19,6 +19,7 @@ from chatkeep.services.generating import Generated, Outcome, Said, StartedRun
 from chatkeep.services.wishes import remembered
 from chatkeep.store import chats, events, messages, runs
 from chatkeep.store.driver import Transaction
+from chatkeep.store.events import Told
 from chatkeep.store.runs import Unheld
 
 BATCH = 100
@@ -111,9 +112,7 @@ async def take_over(system: System, organisation_id: OrganisationId, run_id: Run
             taken.chat_id,
             seq,
             system.clock.now_us(),
-            "run.resumed",
-            run_id=taken.id,
-            data={"epoch": taken.epoch},
+            Told("run.resumed", run_id=taken.id, data={"epoch": taken.epoch}),
         )
         _, route = await models.route(tx, system, taken.model_id)
         return replace(started, route=route)

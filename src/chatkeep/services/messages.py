@@ -32,7 +32,7 @@ async def append(ctx: Context, chat_id: ChatId, said: Sequence[NewMessage]) -> l
 
     async def body(tx: Transaction) -> list[Message]:
         state = await open_for_append(tx, ctx, chat_id)
-        return await appending.append_to(tx, ctx.system, chat_id, state, said)
+        return await appending.append_to(tx, ctx.system, state, said)
 
     return await ctx.write(body)
 

@@ -6,11 +6,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
 
 from chatkeep.domain.chat import Chat, NewChat
 from chatkeep.domain.errors import AlreadyExists, ChatBusy, InvalidField, NotFound, RateLimited
-from chatkeep.domain.ids import ChatId, MessageId, RunId
+from chatkeep.domain.ids import ChatId, MessageId, ModelId, RunId
 from chatkeep.domain.message import Message, NewMessage
 from chatkeep.domain.page import Page, read_cursor, write_cursor
 from chatkeep.domain.run import Run
@@ -18,19 +17,17 @@ from chatkeep.domain.text import US, check_text
 from chatkeep.services import access, appending, models
 from chatkeep.services import chats as chat_verbs
 from chatkeep.services import messages as message_verbs
-from chatkeep.services.context import Answer, Context
-from chatkeep.services.generating import Outcome, StartedRun
+from chatkeep.services.context import Context
+from chatkeep.services.generating import StartedRun
 from chatkeep.services.wishes import Wish
 from chatkeep.store import chats, events, messages, runs
-from chatkeep.store.chats import Appending
+from chatkeep.store.chats import Appending, Standing
 from chatkeep.store.driver import Transaction
+from chatkeep.store.events import Told
 
 BUSY_RETRY_S = 5
 RUNS_PER_CHAT_MAX = 4
 NOUN = "Run"
-IfBusy = Literal["reject", "queue", "branch"]
-IF_BUSY: tuple[IfBusy, ...] = get_args(IfBusy)
-Settle = Callable[[Outcome], Answer]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +43,6 @@ async def start(
     chat_id: ChatId,
     said: list[NewMessage],
     wish: Wish,
-    *,
-    settle: Settle | None = None,
-    if_busy: IfBusy = "reject",
 ) -> StartedRun:
     """Commit the user's messages and the run, before the model is called.
 
@@ -61,7 +55,7 @@ async def start(
     appending.check_said(ctx, said)
 
     async def body(tx: Transaction) -> StartedRun:
-        return await start_in(tx, ctx, chat_id, said, wish, settle=settle, if_busy=if_busy)
+        return await start_in(tx, ctx, chat_id, said, wish)
 
     return await ctx.write(body)
 
@@ -72,24 +66,19 @@ async def start_in(
     chat_id: ChatId,
     said: list[NewMessage],
     wish: Wish,
-    *,
-    settle: Settle | None = None,
-    if_busy: IfBusy = "reject",
 ) -> StartedRun:
     """The part of `start` that belongs into the transaction, for verbs that do more in it."""
-    state = await message_verbs.open_for_append(tx, ctx, chat_id, while_busy=if_busy == "branch")
+    state = await message_verbs.open_for_append(tx, ctx, chat_id, while_busy=wish.if_busy == "branch")
     if state.status == "generating":
         said = await _beside(tx, chat_id, said)
-    written = await appending.append_to(tx, ctx.system, chat_id, state, said) if said else []
+    written = await appending.append_to(tx, ctx.system, state, said) if said else []
     if state.current_message_id is None:
         raise InvalidField("message", "is needed: nothing was said in this chat yet")
     place = Place(state.current_message_id)
-    return await _start(tx, ctx, chat_id, place, wish, settle, question=written[-1] if written else None)
+    return await _start(tx, ctx, chat_id, place, wish, question=written[-1] if written else None)
 
 
-async def start_chat(
-    ctx: Context, new: NewChat, said: list[NewMessage], wish: Wish, *, settle: Settle | None = None
-) -> StartedRun:
+async def start_chat(ctx: Context, new: NewChat, said: list[NewMessage], wish: Wish) -> StartedRun:
     """`chats.create` and `start` in one transaction."""
     ctx.principal.require("chat:invoke")
     chat_verbs.check_new(ctx, new, said, scope="chat:invoke")
@@ -99,14 +88,12 @@ async def start_chat(
         if thread.chat.current_message_id is None:
             raise InvalidField("message", "is needed: nothing was said in this chat yet")
         place = Place(thread.chat.current_message_id)
-        return await _start(tx, ctx, thread.chat.id, place, wish, settle, question=thread.messages[-1])
+        return await _start(tx, ctx, thread.chat.id, place, wish, question=thread.messages[-1])
 
     return await ctx.write(body)
 
 
-async def regenerate(
-    ctx: Context, chat_id: ChatId, answer_id: MessageId | None, wish: Wish, *, settle: Settle | None = None
-) -> StartedRun:
+async def regenerate(ctx: Context, chat_id: ChatId, answer_id: MessageId | None, wish: Wish) -> StartedRun:
     """Answer the same question again, on a branch beside `answer_id` (None: the current answer), which stays.
 
     Raises what `start` does, and `InvalidField` where that is no answer.
@@ -117,7 +104,7 @@ async def regenerate(
         if answer.parent_id is None:
             raise InvalidField("message_id", "this message answers nothing")
         beside = replace(wish, replaces=answer.id)
-        return await _start(tx, ctx, chat_id, Place(answer.parent_id), beside, settle)
+        return await _start(tx, ctx, chat_id, Place(answer.parent_id), beside)
 
     return await _in_chat(ctx, chat_id, body)
 
@@ -128,8 +115,6 @@ async def edit(
     message_id: MessageId,
     content: str,
     wish: Wish,
-    *,
-    settle: Settle | None = None,
 ) -> StartedRun:
     """Say something else instead of `message_id`, on a branch beside it, and have that answered. Raises as `start`."""
     again = NewMessage("user", content, author_id=ctx.principal.id)
@@ -140,15 +125,13 @@ async def edit(
         if before is None or before.role != "user":
             raise InvalidField("message_id", "no such message of a user in this chat")
         said = replace(again, parent_id=before.parent_id, is_root=before.parent_id is None)
-        written = await appending.append_to(tx, ctx.system, chat_id, state, [said])
-        return await _start(tx, ctx, chat_id, Place(written[0].id), wish, settle, question=written[0])
+        written = await appending.append_to(tx, ctx.system, state, [said])
+        return await _start(tx, ctx, chat_id, Place(written[0].id), wish, question=written[0])
 
     return await _in_chat(ctx, chat_id, body)
 
 
-async def go_on(
-    ctx: Context, chat_id: ChatId, answer_id: MessageId | None, wish: Wish, *, settle: Settle | None = None
-) -> StartedRun:
+async def go_on(ctx: Context, chat_id: ChatId, answer_id: MessageId | None, wish: Wish) -> StartedRun:
     """Have an answer continued where it ends (None: the current one); it stays one message. Raises as `regenerate`."""
 
     async def body(tx: Transaction, state: Appending) -> StartedRun:
@@ -156,7 +139,7 @@ async def go_on(
         if answer.parent_id is None:
             raise InvalidField("message_id", "this message answers nothing")
         place = Place(answer.parent_id, continued=answer)
-        return await _start(tx, ctx, chat_id, place, replace(wish, answer_id=answer.id), settle)
+        return await _start(tx, ctx, chat_id, place, replace(wish, answer_id=answer.id))
 
     return await _in_chat(ctx, chat_id, body)
 
@@ -254,7 +237,6 @@ async def _start(
     chat_id: ChatId,
     place: Place,
     wish: Wish,
-    settle: Settle | None,
     *,
     question: Message | None = None,
 ) -> StartedRun:
@@ -266,46 +248,26 @@ async def _start(
     model, route = await models.route(tx, ctx.system, wish.model_id or chat.model_id)
     now = ctx.now_us()
     count = 1 if place.continued is None else 2
-    seq, moved = await chats.set_status(
-        tx, chat_id, "generating", None, now=now, model_id=model.id, count=count
-    )
-    run = Run(
-        organisation_id=chat.organisation_id,
-        id=RunId(ctx.system.entropy.uuid7()),
-        chat_id=chat_id,
-        principal_id=ctx.principal.id,
-        question_id=place.question_id,
-        answer_id=wish.answer_id or MessageId(ctx.system.entropy.uuid7()),
-        model_id=model.id,
-        wish=wish.kept(),
-        request=None if ctx.claim is None else {"route": ctx.claim.name.route, "key": ctx.claim.name.key},
-        state="running",
-        first_seq=seq - count + 1,
-        epoch=1,
-        holder=ctx.system.node,
-        lease_until=now + int(ctx.system.limits.lease_s * US),
-        stop_requested_at=None,
-        usage=None,
-        response_time_ms=None,
-        started_at=now,
-        ended_at=None,
-        error=None,
-    )
+    standing = Standing("generating", model_id=model.id)
+    seq, moved = await chats.set_status(tx, chat_id, standing, now=now, count=count)
+    run = _run(ctx, chat_id, place, wish, model_id=model.id, first_seq=seq - count + 1)
     await runs.insert(tx, run, reserved_tokens=reserved)
     await events.append(
         tx,
         chat_id,
         run.first_seq,
         now,
-        "run.started",
-        run_id=run.id,
-        chat=moved,
-        data={"question_id": run.question_id, "answer_id": run.answer_id, "model_id": run.model_id},
+        Told(
+            "run.started",
+            run_id=run.id,
+            chat=moved,
+            data={"question_id": run.question_id, "answer_id": run.answer_id, "model_id": run.model_id},
+        ),
     )
     if place.continued is not None:
         grows = replace(place.continued, status="generating", error=None)
         await messages.answer(tx, grows)
-        await events.append(tx, chat_id, seq, now, "message.updated", run_id=run.id, message=grows)
+        await events.append(tx, chat_id, seq, now, Told("message.updated", run_id=run.id, message=grows))
     return StartedRun(
         system=ctx.system,
         run=run,
@@ -315,7 +277,34 @@ async def _start(
         question=question,
         is_begun=place.continued is not None,
         claim=ctx.claim,
-        settle=settle,
+    )
+
+
+def _run(
+    ctx: Context, chat_id: ChatId, place: Place, wish: Wish, *, model_id: ModelId, first_seq: int
+) -> Run:
+    now, name = ctx.now_us(), None if ctx.claim is None else ctx.claim.name
+    return Run(
+        organisation_id=ctx.principal.organisation_id,
+        id=RunId(ctx.system.entropy.uuid7()),
+        chat_id=chat_id,
+        principal_id=ctx.principal.id,
+        question_id=place.question_id,
+        answer_id=wish.answer_id or MessageId(ctx.system.entropy.uuid7()),
+        model_id=model_id,
+        wish=wish.kept(),
+        request=None if name is None else {"route": name.route, "key": name.key},
+        state="running",
+        first_seq=first_seq,
+        epoch=1,
+        holder=ctx.system.node,
+        lease_until=now + int(ctx.system.limits.lease_s * US),
+        stop_requested_at=None,
+        usage=None,
+        response_time_ms=None,
+        started_at=now,
+        ended_at=None,
+        error=None,
     )
 
 

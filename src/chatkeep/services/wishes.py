@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from chatkeep.domain.ids import MessageId, ModelId
 from chatkeep.domain.json import JsonObject
+from chatkeep.services.context import Answer
+
+if TYPE_CHECKING:
+    from chatkeep.services.generating import Outcome
+
+IfBusy = Literal["reject", "queue", "branch"]
+IF_BUSY: tuple[IfBusy, ...] = get_args(IfBusy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +22,8 @@ class Wish:
     """How the answer is wanted. `model_id` None takes the chat's model; `answer_*` mark the answer's message.
 
     A `model_id` and a `system_prompt` given here become the chat's own. `replaces` is the answer that this one stands
-    beside (regenerating).
+    beside (regenerating). `settle` renders the answer for the request's Idempotency-Key. While another answer is
+    generated, `if_busy` says whether to refuse, to wait for one's turn, or to begin a branch beside its question.
     """
 
     model_id: ModelId | None = None
@@ -24,13 +33,16 @@ class Wish:
     answer_id: MessageId | None = None
     answer_state_id: str | None = None
     replaces: MessageId | None = None
+    settle: Callable[[Outcome], Answer] | None = None
+    if_busy: IfBusy = "reject"
 
     def kept(self) -> JsonObject:
         """What a run remembers of it, for whoever takes it over."""
-        return {name: value for name, value in asdict(self).items() if value is not None and name in _KEPT}
+        values = {name: getattr(self, name) for name in _KEPT}
+        return {name: value for name, value in values.items() if value is not None}
 
 
-_KEPT = {"max_tokens", "temperature", "answer_state_id", "replaces"}
+_KEPT = ("max_tokens", "temperature", "answer_state_id", "replaces")
 
 
 def remembered(kept: Any) -> Wish:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from chatkeep.domain.chat import Chat, ChatAccess, ChatFilter, ChatStatus, SessionState
-from chatkeep.domain.event import EventKind
 from chatkeep.domain.ids import ChatId, FolderId, MessageId, ModelId, PrincipalId, RunId, ShareId
 from chatkeep.domain.json import JsonObject, JsonValue
 from chatkeep.domain.message import Message
@@ -15,6 +14,7 @@ from chatkeep.domain.principal import Principal
 from chatkeep.domain.text import tag_id
 from chatkeep.store import events
 from chatkeep.store.driver import Row, Transaction, Value
+from chatkeep.store.events import Told
 from chatkeep.store.rows import read_json, write_json
 
 LATEST = (2**62, "\x7f")
@@ -32,10 +32,20 @@ _UNSEEN = {
 _JOURNALLED = tuple(name for name in _FIELDS if name not in _UNSEEN)
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How generating stands in a chat; a `model_id` becomes the chat's."""
+
+    status: ChatStatus | None
+    error: str | None = None
+    model_id: ModelId | None = None
+
+
 @dataclass(slots=True)
 class Appending:
     """What an append reads of the chat and moves."""
 
+    chat_id: ChatId
     access: ChatAccess
     title: str | None
     status: ChatStatus | None
@@ -117,7 +127,7 @@ async def insert(tx: Transaction, chat: Chat) -> None:
         created_at=chat.created_at,
     )
     await _index(tx, chat)
-    await events.append(tx, chat.id, 1, chat.created_at, "chat.created", chat=_journalled(chat))
+    await events.append(tx, chat.id, 1, chat.created_at, Told("chat.created", chat=_journalled(chat)))
 
 
 async def update(tx: Transaction, chat: Chat, *, before: Chat) -> None:
@@ -125,9 +135,9 @@ async def update(tx: Transaction, chat: Chat, *, before: Chat) -> None:
     await _moved(
         tx,
         "chat_update",
+        chat.id,
         chat.updated_at,
-        _changed(before, chat),
-        chat_id=chat.id,
+        Told("chat.updated", chat=_changed(before, chat)),
         title=chat.title,
         system_prompt=chat.system_prompt,
         metadata=write_json(chat.metadata),
@@ -155,18 +165,14 @@ async def update(tx: Transaction, chat: Chat, *, before: Chat) -> None:
 async def appending(tx: Transaction, chat_id: ChatId) -> Appending | None:
     """What an append must know of the chat."""
     row = await tx.one("chat_appending", id=chat_id)
-    return None if row is None else Appending(ChatAccess(*row[:6]), *row[6:])
+    return None if row is None else Appending(chat_id, ChatAccess(*row[:6]), *row[6:])
 
 
 async def appended(
-    tx: Transaction,
-    chat_id: ChatId,
-    state: Appending,
-    written: Sequence[Message],
-    *,
-    run_id: RunId | None = None,
+    tx: Transaction, state: Appending, written: Sequence[Message], *, run_id: RunId | None = None
 ) -> None:
     """Write the moved head and counters after an append, and an event for each message."""
+    chat_id = state.chat_id
     moved: JsonObject = {
         "title": state.title,
         "current_message_id": state.current_message_id,
@@ -192,30 +198,26 @@ async def appended(
             chat_id,
             version,
             state.updated_at,
-            "message.created",
-            run_id=run_id,
-            message=message,
-            chat=chat,
+            Told("message.created", run_id=run_id, message=message, chat=chat),
         )
 
 
 async def set_status(
     tx: Transaction,
     chat_id: ChatId,
-    status: ChatStatus | None,
-    error: str | None,
+    standing: Standing,
     *,
     now: int,
-    model_id: ModelId | None = None,
     count: int = 1,
 ) -> tuple[int, JsonObject]:
     """Move the status with room for `count` events of the caller's: the last one's sequence, and what moved."""
     moved: JsonObject = {
-        "status": status,
-        "last_error": error,
-        "last_error_at": None if error is None else now,
+        "status": standing.status,
+        "last_error": standing.error,
+        "last_error_at": None if standing.error is None else now,
         "updated_at": now,
     }
+    model_id = standing.model_id
     row = await tx.one("chat_set_status", id=chat_id, model_id=model_id, events=count, **moved)  # type: ignore[arg-type]  # the values above
     assert row is not None
     return row[0], moved if model_id is None else {**moved, "model_id": model_id}
@@ -232,14 +234,14 @@ async def soft_delete(tx: Transaction, chat_id: ChatId, by: PrincipalId, *, now:
     """Hide the chat from everybody."""
     moved: JsonObject = {"deleted_at": now, "deleted_by": by, "updated_at": now}
     await _moved(
-        tx, "chat_soft_delete", now, moved, kind="chat.deleted", chat_id=chat_id, now=now, deleted_by=by
+        tx, "chat_soft_delete", chat_id, now, Told("chat.deleted", chat=moved), now=now, deleted_by=by
     )
 
 
 async def restore(tx: Transaction, chat_id: ChatId, *, now: int) -> None:
     """Undo `soft_delete`."""
     moved: JsonObject = {"deleted_at": None, "deleted_by": None, "updated_at": now}
-    await _moved(tx, "chat_restore", now, moved, kind="chat.restored", chat_id=chat_id, now=now)
+    await _moved(tx, "chat_restore", chat_id, now, Told("chat.restored", chat=moved), now=now)
 
 
 async def counted_document(tx: Transaction, chat_id: ChatId, change: int, *, now: int) -> None:
@@ -247,7 +249,7 @@ async def counted_document(tx: Transaction, chat_id: ChatId, change: int, *, now
     row = await tx.one("document_count", chat_id=chat_id, change=change, updated_at=now)
     assert row is not None
     moved: JsonObject = {"documents_count": row[1], "updated_at": now}
-    await events.append(tx, chat_id, row[0], now, "chat.updated", chat=moved)
+    await events.append(tx, chat_id, row[0], now, Told("chat.updated", chat=moved))
 
 
 async def mark_share(tx: Transaction, chat_id: ChatId, share_id: ShareId | None, *, now: int) -> None:
@@ -255,14 +257,14 @@ async def mark_share(tx: Transaction, chat_id: ChatId, share_id: ShareId | None,
     row = await tx.one("share_mark", chat_id=chat_id, share_id=share_id, updated_at=now)
     assert row is not None
     moved: JsonObject = {"share_id": share_id, "updated_at": now}
-    await events.append(tx, chat_id, row[0], now, "chat.updated", chat=moved)
+    await events.append(tx, chat_id, row[0], now, Told("chat.updated", chat=moved))
 
 
 async def empty_folder(tx: Transaction, folder_id: FolderId, *, now: int) -> None:
     """Take all chats out of a folder."""
     moved: JsonObject = {"folder_id": None, "updated_at": now}
     for chat_id, version in await tx.all("folder_empty", id=folder_id, updated_at=now):
-        await events.append(tx, chat_id, version, now, "chat.updated", chat=moved)
+        await events.append(tx, chat_id, version, now, Told("chat.updated", chat=moved))
 
 
 async def purge_expired(tx: Transaction, *, now: int, limit: int) -> int:
@@ -282,18 +284,11 @@ async def purge_deleted(tx: Transaction, *, before: int, limit: int) -> int:
 
 
 async def _moved(
-    tx: Transaction,
-    statement: str,
-    at: int,
-    moved: JsonObject,
-    *,
-    kind: EventKind = "chat.updated",
-    chat_id: ChatId,
-    **values: Value,
+    tx: Transaction, statement: str, chat_id: ChatId, at: int, told: Told, **values: Value
 ) -> None:
     row = await tx.one(statement, id=chat_id, **values)
     assert row is not None, "the chat was looked at in this transaction"
-    await events.append(tx, chat_id, row[0], at, kind, chat=moved)
+    await events.append(tx, chat_id, row[0], at, told)
 
 
 def _journalled(chat: Chat) -> JsonObject:

@@ -18,44 +18,45 @@ from chatkeep.store.driver import Row, Transaction
 from chatkeep.store.rows import read_json, write_json
 
 
-async def append(
-    tx: Transaction,
-    chat_id: ChatId,
-    seq: int,
-    at: int,
-    kind: EventKind,
-    *,
-    run_id: RunId | None = None,
-    message: Message | None = None,
-    text: str | None = None,
-    chat: JsonObject | None = None,
-    data: JsonObject | None = None,
-) -> Event:
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What an event tells; the fields are those of `Event`."""
+
+    kind: EventKind
+    run_id: RunId | None = None
+    message: Message | None = None
+    text: str | None = None
+    chat: JsonObject | None = None
+    data: JsonObject | None = None
+
+
+async def append(tx: Transaction, chat_id: ChatId, seq: int, at: int, told: Told) -> Event:
     """Write an event under the sequence that its change of the chat has returned, and have it told."""
     assert tx.organisation_id is not None
-    event = Event(
-        organisation_id=tx.organisation_id,
-        chat_id=chat_id,
-        seq=seq,
-        at=at,
-        kind=kind,
-        run_id=run_id,
-        message=message,
-        text=text,
-        chat=chat,
-        data=data,
-    )
-    kept = {"chat": chat, "data": data, "said": _said(message)}
+    message = told.message
+    kept = {"chat": told.chat, "data": told.data, "said": _said(message)}
     await tx.run(
         "event_insert",
         chat_id=chat_id,
         seq=seq,
         at=at,
-        kind=kind,
-        run_id=run_id,
+        kind=told.kind,
+        run_id=told.run_id,
         message_seq=None if message is None else message.seq,
-        text=text,
+        text=told.text,
         data=write_json({name: value for name, value in kept.items() if value is not None} or None),
+    )
+    event = Event(
+        organisation_id=tx.organisation_id,
+        chat_id=chat_id,
+        seq=seq,
+        at=at,
+        kind=told.kind,
+        run_id=told.run_id,
+        message=message,
+        text=told.text,
+        chat=told.chat,
+        data=told.data,
     )
     tx.announce(event)
     return event

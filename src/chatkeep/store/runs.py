@@ -33,29 +33,31 @@ async def insert(tx: Transaction, run: Run, *, reserved_tokens: int) -> None:
     )
 
 
-async def end(
-    tx: Transaction,
-    run: Run,
-    state: RunState,
-    *,
-    error: str | None,
-    usage: Usage | None,
-    response_time_ms: int | None,
-    last_seq: int,
-    now: int,
-) -> bool:
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a run ended; `last_seq` is that of its last event."""
+
+    state: RunState
+    last_seq: int
+    error: str | None = None
+    usage: Usage | None = None
+    response_time_ms: int | None = None
+
+
+async def end(tx: Transaction, run: Run, ending: Ending, *, now: int) -> bool:
     """End a running run under its epoch; False when it is over already or another holds it now."""
+    usage = ending.usage
     row = await tx.one(
         "run_end",
         id=run.id,
         epoch=run.epoch,
-        state=state,
+        state=ending.state,
         ended_at=now,
-        last_seq=last_seq,
-        error=error,
+        last_seq=ending.last_seq,
+        error=ending.error,
         input_tokens=None if usage is None else usage.input_tokens,
         output_tokens=None if usage is None else usage.output_tokens,
-        response_time_ms=response_time_ms,
+        response_time_ms=ending.response_time_ms,
     )
     return row is not None
 

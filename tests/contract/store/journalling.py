@@ -70,7 +70,7 @@ class Journal:
                 await tx.run("folder_insert", **values("folder_insert", word))
                 for chat_id in (CHAT, SECOND):
                     await tx.run("chat_insert", **{**values("chat_insert", word), "id": chat_id})
-                    await events.append(tx, chat_id, 1, 1, "chat.created")
+                    await events.append(tx, chat_id, 1, 1, events.Told("chat.created"))
 
             await store.write(organisation, body)
         return store
@@ -83,7 +83,7 @@ class Journal:
             async def body(tx: Transaction, run: Run = run) -> None:
                 seq = await chats.advance(tx, run.chat_id, 1)
                 await runs.insert(tx, replace(run, first_seq=seq), reserved_tokens=reserved_tokens)
-                await events.append(tx, run.chat_id, seq, 10, "run.started", run_id=run.id)
+                await events.append(tx, run.chat_id, seq, 10, events.Told("run.started", run_id=run.id))
 
             await store.write(run.organisation_id, body)
 
@@ -99,15 +99,11 @@ class Journal:
     async def end(store: Store, run: Run, *, now: int = 50) -> bool:
         async def body(tx: Transaction) -> bool:
             seq = await chats.advance(tx, run.chat_id, 1)
-            await events.append(tx, run.chat_id, seq, now, "run.completed", run_id=run.id)
+            await events.append(tx, run.chat_id, seq, now, events.Told("run.completed", run_id=run.id))
             return await runs.end(
                 tx,
                 run,
-                "completed",
-                error=None,
-                usage=Usage(3, 4),
-                response_time_ms=5,
-                last_seq=seq,
+                runs.Ending("completed", error=None, usage=Usage(3, 4), response_time_ms=5, last_seq=seq),
                 now=now,
             )
 
@@ -143,10 +139,12 @@ class EventsContract(Journal):
             await messages.insert(tx, growing)
             append = partial(events.append, tx, CHAT)
             return [
-                await append(2, 7, "message.created", message=said, chat={"title": "T", "pinned": None}),
-                await append(3, 7, "run.started", run_id=RunId("run"), data={"a": {"b": [1]}}),
-                await append(4, 8, "message.created", message=growing, run_id=RunId("run")),
-                await append(5, 9, "run.delta", text="\u2028 x", run_id=RunId("run")),
+                await append(
+                    2, 7, events.Told("message.created", message=said, chat={"title": "T", "pinned": None})
+                ),
+                await append(3, 7, events.Told("run.started", run_id=RunId("run"), data={"a": {"b": [1]}})),
+                await append(4, 8, events.Told("message.created", message=growing, run_id=RunId("run"))),
+                await append(5, 9, events.Told("run.delta", text="\u2028 x", run_id=RunId("run"))),
             ]
 
         async def read(tx: Transaction) -> list[Event]:
@@ -163,9 +161,9 @@ class EventsContract(Journal):
 
         async def body(tx: Transaction) -> None:
             await messages.insert(tx, growing)
-            await events.append(tx, CHAT, 2, 1, "message.updated", message=growing)
+            await events.append(tx, CHAT, 2, 1, events.Told("message.updated", message=growing))
             await messages.answer(tx, grown)
-            await events.append(tx, CHAT, 3, 1, "run.completed", message=grown)
+            await events.append(tx, CHAT, 3, 1, events.Told("run.completed", message=grown))
 
         async def read(tx: Transaction) -> list[Event]:
             return await events.after(tx, ACME, CHAT, 1, 10)
@@ -178,8 +176,8 @@ class EventsContract(Journal):
     async def test_after_goes_on_from_any_place_in_any_steps(self, ready: Store) -> None:
         async def body(tx: Transaction) -> None:
             for seq in range(2, 12):
-                await events.append(tx, CHAT, seq, 1, "chat.updated")
-                await events.append(tx, SECOND, seq, 1, "chat.restored")
+                await events.append(tx, CHAT, seq, 1, events.Told("chat.updated"))
+                await events.append(tx, SECOND, seq, 1, events.Told("chat.restored"))
 
         async def after(tx: Transaction, seq: int, limit: int) -> list[tuple[int, str]]:
             return [(each.seq, each.kind) for each in await events.after(tx, ACME, CHAT, seq, limit)]
@@ -192,7 +190,7 @@ class EventsContract(Journal):
 
     async def test_a_sequence_is_taken_once(self, ready: Store) -> None:
         async def body(tx: Transaction) -> None:
-            await events.append(tx, CHAT, 1, 1, "chat.updated")
+            await events.append(tx, CHAT, 1, 1, events.Told("chat.updated"))
 
         heard = Heard(ready)
         with pytest.raises(Conflict):

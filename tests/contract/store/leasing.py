@@ -65,7 +65,7 @@ class RunsContract(Journal):
         assert await self.unheld(ready, now=99) == []
         assert await ready.write(ACME, partial(runs.release, run=run_of(), now=50))
         assert (await self.got(ready)).holder is None
-        assert await self.unheld(ready, now=50) == [Unheld(ACME, RunId("run"), 1, True)]
+        assert await self.unheld(ready, now=50) == [Unheld(ACME, RunId("run"), 1, True, is_to_stop=False)]
         assert await self.take(ready, run_of(), "other") == 2
         assert await self.unheld(ready, now=50) == []
         assert not await ready.write(ACME, partial(runs.release, run=run_of(), now=60)), "not ours any more"
@@ -76,7 +76,7 @@ class RunsContract(Journal):
         other = run_of(organisation=OTHER)
         await self.add(ready, first, second, other)
         assert await self.unheld(ready, now=89) == []
-        assert await self.unheld(ready, now=90) == [Unheld(ACME, RunId("run2"), 1, False)]
+        assert await self.unheld(ready, now=90) == [Unheld(ACME, RunId("run2"), 1, False, is_to_stop=False)]
         late = await self.unheld(ready, now=100)
         assert {(each.organisation_id, each.run_id) for each in late} == {
             (ACME, "run"),
@@ -90,7 +90,9 @@ class RunsContract(Journal):
 
     async def test_where_one_alone_can_live_all_others_are_dead(self, ready: Store) -> None:
         await self.add(ready, run_of(), replace(run_of(SECOND, "old"), holder="old"))
-        assert await self.unheld(ready, now=1, only_me="me") == [Unheld(ACME, RunId("old"), 1, False)]
+        assert await self.unheld(ready, now=1, only_me="me") == [
+            Unheld(ACME, RunId("old"), 1, False, is_to_stop=False)
+        ]
         await ready.write(ACME, partial(runs.release, run=run_of(), now=1000))
         found_ = await self.unheld(ready, now=1, only_me="me")
         assert {(each.run_id, each.is_handed_over) for each in found_} == {("old", False), ("run", True)}
@@ -103,7 +105,9 @@ class RunsContract(Journal):
         assert await ready.write(None, partial(runs.renew, holder="me", lease_until=500)) == 2
         leases = [(await self.got(ready, name)).lease_until for name in ("run", "theirs", "ended")]
         assert leases == [500, 100, 100]
-        assert await self.unheld(ready, now=499) == [Unheld(ACME, RunId("theirs"), 1, False)]
+        assert await self.unheld(ready, now=499) == [
+            Unheld(ACME, RunId("theirs"), 1, False, is_to_stop=False)
+        ]
 
     async def test_a_wish_to_stop_is_kept_once_and_found_by_the_holder(self, ready: Store) -> None:
         beside = run_of(name="beside")

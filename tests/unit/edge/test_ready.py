@@ -25,6 +25,7 @@ from chatkeep.edge.app import Edge
 from chatkeep.edge.ready import Asked, Header
 from chatkeep.services import keys, organisations, runs
 from chatkeep.services.context import Context
+from chatkeep.services.wishes import Wish
 from tests.contract.dialects.speaking import NATIVE, OPENWEBUI, SPEAKERS, Speaker
 from tests.unit.edge.serving import Running, running, with_lifespan
 from tests.upstream import DONE, Raw, finish_event, text_event
@@ -243,14 +244,14 @@ async def test_the_use_of_a_key_is_noted_as_ever(pair: Pair, clock: FakeClock) -
     assert after > before
 
 
-async def test_a_run_is_shown_from_its_begin_although_that_is_no_commit(pair: Pair) -> None:
+async def test_what_is_being_said_is_never_an_answer_that_is_ready(pair: Pair) -> None:
     world = pair.world
     chat_id, request = await warm(pair, OPENWEBUI)
     ctx = world._operator(world.owner)
     world.upstream.play(Raw([text_event("Half"), None, text_event(" and half"), finish_event(), DONE]))
-    started = await runs.start(ctx, ChatId(chat_id), [NewMessage("user", "Go")], runs.Wish())
+    started = await runs.start(ctx, ChatId(chat_id), [NewMessage("user", "Go")], Wish())
     await pair.alike(request, at_once=False)
-    await pair.alike(request, at_once=True)  # the run is committed, and nobody works on it yet
+    await pair.alike(request, at_once=False)  # whoever generates may die without a commit
     before = pair.watched.at_once
     live = world.server.house.runner.begin(started)
     async with asyncio.timeout(20):

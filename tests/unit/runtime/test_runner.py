@@ -271,7 +271,7 @@ async def test_a_bug_at_the_end_of_a_run_is_an_error_of_its_chat_too(office: Off
 
     said = [NewMessage("user", "Question")]
     office.upstream.play(Script(["Answer"]))
-    started = await runs.start(claimed, ChatId(chat["id"]), said, Wish(), settle=settle)
+    started = await runs.start(claimed, ChatId(chat["id"]), said, Wish(settle=settle))
     with structlog.testing.capture_logs() as logged:
         outcome = await asyncio.wait_for(
             Runner(office.system, wall_s=60).begin(started).outcome(), PATIENCE_S
@@ -284,7 +284,7 @@ async def test_a_bug_at_the_end_of_a_run_is_an_error_of_its_chat_too(office: Off
         [("Question", "complete"), ("Answer", "incomplete")],
     )
     with pytest.raises(Exception) as replayed:  # noqa: PT011 - a Replay is no error of the tree
-        await runs.start(claimed, ChatId(chat["id"]), said, Wish(), settle=settle)
+        await runs.start(claimed, ChatId(chat["id"]), said, Wish(settle=settle))
     assert (replayed.value.status, replayed.value.body) == (502, b"failed")  # type: ignore[attr-defined]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import cast
 
-from chatkeep.dialects.native import wire
+from chatkeep.dialects.native import wire, wire_runs
 from chatkeep.domain.chat import Chat, ChatChanges, ChatThread, NewChat
 from chatkeep.domain.document import Document
 from chatkeep.domain.errors import InvalidField
@@ -152,7 +152,7 @@ def usage(value: Usage | None) -> wire.UsageOut | None:
     }
 
 
-def run(value: Run) -> wire.RunOut:
+def run(value: Run) -> wire_runs.RunOut:
     """A run."""
     return {
         "id": value.id,

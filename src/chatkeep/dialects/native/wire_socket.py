@@ -6,7 +6,8 @@ from typing import Literal, TypeVar
 
 from pydantic import Field
 
-from chatkeep.dialects.native.wire import GenerateIn, Id, Strict
+from chatkeep.dialects.native.wire import Id, Strict
+from chatkeep.dialects.native.wire_runs import GenerateIn
 
 
 class SendFrame(GenerateIn):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 from fastapi import Header, Request, Response
@@ -62,16 +63,17 @@ async def complete(
 
 async def _start(ctx: Context, body: wire.ChatIn) -> StartedRun:
     ctx.principal.require("chat:invoke")
-    wish, said = translate.wish(body), translate.new_messages(body, ctx.principal.id)
     settle = _settle_stream if body.stream else _settle
+    wish = replace(translate.wish(body), settle=settle)
+    said = translate.new_messages(body, ctx.principal.id)
     await _check_model(ctx, wish.model_id)
     if body.chat_id is None:
         new = translate.new_chat(body, ephemeral_ttl_s=ctx.system.policy.ephemeral_ttl_s)
-        return await runs.start_chat(ctx, new, said, wish, settle=settle)
+        return await runs.start_chat(ctx, new, said, wish)
     chat_id = ChatId(body.chat_id)
     if body.ephemeral:
         await _check_ephemeral(ctx, chat_id)
-    return await runs.start(ctx, chat_id, said, wish, settle=settle)
+    return await runs.start(ctx, chat_id, said, wish)
 
 
 async def _check_model(ctx: Context, model_id: ModelId | None) -> None:

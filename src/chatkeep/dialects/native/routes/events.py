@@ -19,7 +19,7 @@ from chatkeep.services.context import Context
 from chatkeep.services.journal import Batch, Snapshot
 from chatkeep.web import sse
 from chatkeep.web.answers import JsonAnswer
-from chatkeep.web.dialect import TheHouse, make_router, rechecking
+from chatkeep.web.dialect import house_of, make_router, rechecking
 from chatkeep.web.house import House
 from chatkeep.web.openapi import stream_of
 
@@ -48,7 +48,6 @@ LastEventId = Annotated[
 async def follow(
     chat_id: ChatPath,
     ctx: Caller,
-    house: TheHouse,
     request: Request,
     after: After = None,
     wait_s: WaitS = None,
@@ -58,7 +57,7 @@ async def follow(
 
     A cursor never expires: where events were folded away, a `snapshot` comes in their place, then what follows it.
     """
-    cursor = _cursor(last_event_id, after)
+    house, cursor = house_of(request), _cursor(last_event_id, after)
     await chats.peek(ctx, ChatId(chat_id))
     if wait_s is not None:
         return JsonAnswer(await _page(house, ctx, ChatId(chat_id), cursor, wait_s))

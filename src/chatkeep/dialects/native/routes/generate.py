@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from typing import Annotated
 
 from fastapi import Path, Query, Request, Response
 
-from chatkeep.dialects.native import errors, translate, wire
+from chatkeep.dialects.native import errors, translate, wire_runs
 from chatkeep.dialects.native.manner import MANNER, Caller
 from chatkeep.dialects.native.routes.chats import ChatPath
 from chatkeep.domain.errors import ChatkeepError, NotFound, ProviderFailed, ShuttingDown
@@ -20,22 +21,21 @@ from chatkeep.runtime.runner import LiveRun
 from chatkeep.services import runs
 from chatkeep.services.context import Answer, Context, Note
 from chatkeep.services.generating import Outcome, StartedRun, outcome_of
-from chatkeep.services.runs import Settle
 from chatkeep.services.wishes import Wish
 from chatkeep.web import sse
 from chatkeep.web.answers import JsonAnswer
-from chatkeep.web.dialect import TheHouse, make_router, rechecking
+from chatkeep.web.dialect import TheHouse, house_of, make_router, rechecking
 from chatkeep.web.house import House
 from chatkeep.web.idempotency import Key, claimed
 
 router = make_router()
 OK = 200
 ANSWER: dict[int | str, dict[str, object]] = {
-    200: {"model": wire.GenerateOut, "content": {"text/event-stream": {}}}
+    200: {"model": wire_runs.GenerateOut, "content": {"text/event-stream": {}}}
 }
 MessagePath = Annotated[str, Path(description="The message's id.")]
 RunPath = Annotated[str, Path(description="The run's id.")]
-Start = Callable[[Context, Settle], Awaitable[StartedRun]]
+Start = Callable[[Context, Wish], Awaitable[StartedRun]]
 
 
 @router.post("/chats/{chat_id}/generate", summary="Ask the model", responses=ANSWER)
@@ -44,7 +44,7 @@ async def generate(
     ctx: Caller,
     house: TheHouse,
     request: Request,
-    body: wire.GenerateIn = wire.GenerateIn(),
+    body: wire_runs.GenerateIn = wire_runs.GenerateIn(),
     idempotency_key: Key = None,
 ) -> Response:
     """Append `message` if given, then answer. The question is on disk before the model is called, and the run goes on
@@ -52,12 +52,8 @@ async def generate(
     """
     said = said_by(ctx, body.message)
 
-    async def start(claim: Context, settle: Settle) -> StartedRun:
-        if body.if_busy == "queue":
-            return await house.turns.start(claim, ChatId(chat_id), said, wish_of(body), settle=settle)
-        return await runs.start(
-            claim, ChatId(chat_id), said, wish_of(body), settle=settle, if_busy=body.if_busy
-        )
+    async def start(claim: Context, wish: Wish) -> StartedRun:
+        return await house.turns.start(claim, ChatId(chat_id), said, replace(wish, if_busy=body.if_busy))
 
     return await _answer(house, ctx, request, body, start)
 
@@ -68,14 +64,14 @@ async def regenerate(
     ctx: Caller,
     house: TheHouse,
     request: Request,
-    body: wire.AgainIn = wire.AgainIn(),
+    body: wire_runs.AgainIn = wire_runs.AgainIn(),
     idempotency_key: Key = None,
 ) -> Response:
     """Answer the same question once more, on a branch beside the answer there is. Answers as `generate` does."""
     message_id = None if body.message_id is None else MessageId(body.message_id)
 
-    async def start(claim: Context, settle: Settle) -> StartedRun:
-        return await runs.regenerate(claim, ChatId(chat_id), message_id, wish_of(body), settle=settle)
+    async def start(claim: Context, wish: Wish) -> StartedRun:
+        return await runs.regenerate(claim, ChatId(chat_id), message_id, wish)
 
     return await _answer(house, ctx, request, body, start)
 
@@ -86,14 +82,14 @@ async def go_on(
     ctx: Caller,
     house: TheHouse,
     request: Request,
-    body: wire.AgainIn = wire.AgainIn(),
+    body: wire_runs.AgainIn = wire_runs.AgainIn(),
     idempotency_key: Key = None,
 ) -> Response:
     """Have the model go on where an answer ends; it stays one message. Answers as `generate` does."""
     message_id = None if body.message_id is None else MessageId(body.message_id)
 
-    async def start(claim: Context, settle: Settle) -> StartedRun:
-        return await runs.go_on(claim, ChatId(chat_id), message_id, wish_of(body), settle=settle)
+    async def start(claim: Context, wish: Wish) -> StartedRun:
+        return await runs.go_on(claim, ChatId(chat_id), message_id, wish)
 
     return await _answer(house, ctx, request, body, start)
 
@@ -104,29 +100,28 @@ async def go_on(
 async def edit(
     chat_id: ChatPath,
     message_id: MessagePath,
-    body: wire.EditIn,
+    body: wire_runs.EditIn,
     ctx: Caller,
-    house: TheHouse,
     request: Request,
     idempotency_key: Key = None,
 ) -> Response:
     """Put another message beside one of a user's and have that answered; the old branch stays. As `generate`."""
 
-    async def start(claim: Context, settle: Settle) -> StartedRun:
-        return await runs.edit(
-            claim, ChatId(chat_id), MessageId(message_id), body.content, wish_of(body), settle=settle
-        )
+    async def start(claim: Context, wish: Wish) -> StartedRun:
+        return await runs.edit(claim, ChatId(chat_id), MessageId(message_id), body.content, wish)
 
-    return await _answer(house, ctx, request, body, start)
+    return await _answer(house_of(request), ctx, request, body, start)
 
 
-@router.post("/chats/{chat_id}/stop", summary="Stop generating", responses={200: {"model": wire.RunList}})
+@router.post(
+    "/chats/{chat_id}/stop", summary="Stop generating", responses={200: {"model": wire_runs.RunList}}
+)
 async def stop(
     chat_id: ChatPath,
     ctx: Caller,
     house: TheHouse,
     request: Request,
-    body: wire.StopIn = wire.StopIn(),
+    body: wire_runs.StopIn = wire_runs.StopIn(),
     idempotency_key: Key = None,
 ) -> Response:
     """End the chat's running answers, or one of them, from any connection; what they have said is kept.
@@ -140,7 +135,7 @@ async def stop(
     return _runs(asked)
 
 
-@router.get("/chats/{chat_id}/runs", summary="List runs", responses={200: {"model": wire.RunPage}})
+@router.get("/chats/{chat_id}/runs", summary="List runs", responses={200: {"model": wire_runs.RunPage}})
 async def list_runs(
     chat_id: ChatPath,
     ctx: Caller,
@@ -149,7 +144,7 @@ async def list_runs(
 ) -> Response:
     """The chat's runs, newest first."""
     page = await runs.list_runs(ctx, ChatId(chat_id), cursor=cursor, limit=limit)
-    out: wire.RunPage = {
+    out: wire_runs.RunPage = {
         "items": [translate.run(each) for each in page.items],
         "next_cursor": page.next_cursor,
         "has_more": page.next_cursor is not None,
@@ -157,25 +152,28 @@ async def list_runs(
     return JsonAnswer(out)
 
 
-@router.get("/chats/{chat_id}/runs/{run_id}", summary="Get a run", responses={200: {"model": wire.RunOut}})
+@router.get(
+    "/chats/{chat_id}/runs/{run_id}", summary="Get a run", responses={200: {"model": wire_runs.RunOut}}
+)
 async def get_run(chat_id: ChatPath, run_id: RunPath, ctx: Caller) -> Response:
     """One run: its state, what it used, how it ended."""
     return JsonAnswer(translate.run(await runs.get(ctx, ChatId(chat_id), RunId(run_id))))
 
 
 async def _answer(
-    house: House, ctx: Context, request: Request, body: wire.AnswerIn, start: Start
+    house: House, ctx: Context, request: Request, body: wire_runs.AnswerIn, start: Start
 ) -> Response:
     house.runner.check_open()
     claim = await claimed(ctx, request, lambda started: Note(started.run.chat_id))
-    live = house.runner.begin(await start(claim, _settle_events if body.stream else _settle))
+    wish = replace(wish_of(body), settle=_settle_events if body.stream else _settle)
+    live = house.runner.begin(await start(claim, wish))
     if body.stream:
         journal = house.tail.run(ctx, live, recheck=rechecking(MANNER, request))
         return sse.stream(_events(live, journal))
     return _respond(await live.outcome())
 
 
-def wish_of(body: wire.AnswerIn) -> Wish:
+def wish_of(body: wire_runs.AnswerIn) -> Wish:
     """How the client wants its answer."""
     return Wish(
         model_id=None if body.model_id is None else ModelId(body.model_id),
@@ -242,7 +240,7 @@ def _settle_events(outcome: Outcome) -> Answer:
     return OK, _last(outcome)
 
 
-def _out(outcome: Outcome) -> wire.GenerateOut:
+def _out(outcome: Outcome) -> wire_runs.GenerateOut:
     run, refusal = outcome.run, _refusal(outcome)
     return {
         "run_id": run.id,

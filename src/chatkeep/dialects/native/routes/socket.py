@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any, cast
 
 from fastapi import WebSocket
@@ -17,7 +18,6 @@ from chatkeep.dialects.native.wire_socket import AnyFrame
 from chatkeep.domain.errors import ChatkeepError, InvalidField
 from chatkeep.domain.ids import ChatId, RunId
 from chatkeep.services import chats, runs
-from chatkeep.services.generating import StartedRun
 from chatkeep.services.journal import Batch, Snapshot
 from chatkeep.web.dialect import house_of, make_router
 from chatkeep.web.house import House
@@ -104,12 +104,8 @@ async def _send(
     house: House, socket: Socket, chat_id: ChatId, frame: wire_socket.SendFrame
 ) -> dict[str, Any]:
     house.runner.check_open()
-    said, wish = said_by(socket.ctx, frame.message), wish_of(frame)
-    started: StartedRun
-    if frame.if_busy == "queue":
-        started = await house.turns.start(socket.ctx, chat_id, said, wish)
-    else:
-        started = await runs.start(socket.ctx, chat_id, said, wish, if_busy=frame.if_busy)
+    wish = replace(wish_of(frame), if_busy=frame.if_busy)
+    started = await house.turns.start(socket.ctx, chat_id, said_by(socket.ctx, frame.message), wish)
     return {"run_id": house.runner.begin(started).run.id}
 
 
