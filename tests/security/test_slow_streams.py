@@ -15,7 +15,7 @@ from typing import Any
 
 import aiohttp
 
-from tests.journal_reader import API, Reader
+from tests.journal_reader import API, Reader, Transport
 from tests.unit.edge.serving import Running, running, small_window, with_lifespan
 from tests.upstream import ScriptedUpstream
 from tests.world import Caller, FakeClock, World, open_world
@@ -25,6 +25,11 @@ SLACK_S = 4.0  # two for the promise, two for a busy machine
 HOSTILE, HEALTHY = 100, 5
 PAGE_BYTES = 90_000
 REVOKED_WITHIN_S = 5.0
+STREAMING: tuple[Transport, ...] = ("sse", "ws")
+UPGRADE = (
+    "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+)
 MANY = {"streams_per_principal_max": 1000, "streams_per_organisation_max": 1000}
 
 
@@ -51,7 +56,8 @@ class Served:
         """A client that asks and never reads."""
         client = small_window(self.server.port)
         key = self.world.owner.bearer["Authorization"]
-        client.send(f"GET {path} HTTP/1.1\r\nHost: a\r\nAuthorization: {key}\r\n\r\n".encode())
+        upgrade = UPGRADE if "/ws" in path else ""
+        client.send(f"GET {path} HTTP/1.1\r\nHost: a\r\nAuthorization: {key}\r\n{upgrade}\r\n".encode())
         return client
 
     async def until_streams(self, count: int, within_s: float) -> None:
@@ -89,11 +95,12 @@ async def test_who_never_reads_is_gone_and_the_others_are_served(tmp_path: Path)
     async with served(tmp_path / "data", write_stall_s=STALL_S, **MANY) as place, place.session() as session:
         world, chat_id = place.world, await chat_of(place.world)
         await say(world, chat_id, "x" * PAGE_BYTES, 6)
-        healthy = [Reader(chat_id) for _ in range(HEALTHY)]
+        healthy = [Reader(chat_id, STREAMING[number % 2]) for number in range(HEALTHY)]
         reading = [asyncio.create_task(reader.follow(session)) for reader in healthy]
         await asyncio.gather(*(reader.until(7) for reader in healthy))
-        paths = (f"{API}/chats/{chat_id}/events?after=0", f"{API}/chats/{chat_id}/events")
-        clients = [place.hostile(paths[number % 2]) for number in range(HOSTILE)]
+        here = f"{API}/chats/{chat_id}"
+        paths = (f"{here}/events?after=0", f"{here}/events", f"{here}/ws?after=0")
+        clients = [place.hostile(paths[number % 3]) for number in range(HOSTILE)]
         await place.until_streams(HOSTILE + HEALTHY, within_s=20)
         seq, began = 7, monotonic()
         while place.open_streams > HEALTHY:
@@ -136,15 +143,15 @@ async def test_a_reader_who_may_not_read_any_longer_is_sent_away(tmp_path: Path)
 async def sent_away(
     place: Served, who: Caller, chat_id: str, shut: Callable[[Caller], Awaitable[None]], code: str
 ) -> None:
-    """One reader, who reads until it is shut out, and learns why."""
+    """Readers who read until they are shut out, and learn why."""
     async with place.session(who) as session:
-        reader = Reader(chat_id)
-        reading = asyncio.create_task(reader.follow(session))
-        await reader.until(1)
+        readers = [Reader(chat_id, transport) for transport in STREAMING]
+        reading = [asyncio.create_task(reader.follow(session)) for reader in readers]
+        await asyncio.gather(*(reader.until(1) for reader in readers))
         await shut(who)
-        await asyncio.wait_for(reading, REVOKED_WITHIN_S)
-        assert [refusal["code"] for refusal in reader.refusals] == [code]
-        async with session.get(reader.path) as answer:
+        await asyncio.wait_for(asyncio.gather(*reading), REVOKED_WITHIN_S)
+        assert [refusal["code"] for reader in readers for refusal in reader.refusals] == [code, code]
+        async with session.get(readers[0].path) as answer:
             assert answer.status == (404 if code == "not_found" else 401)
 
 

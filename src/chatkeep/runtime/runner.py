@@ -190,7 +190,7 @@ class Runner:
             await self._end(live, generated)
         except Exception:  # and so must a bug in its end
             log.exception("run's end failed", run_id=live.run.id)
-            await self._end(live, Generated("failed", (), None, took_ms, INTERNAL_ERROR))
+            await self._end(live, Generated("failed", rest, live.usage, took_ms, INTERNAL_ERROR))
 
     async def _generate(self, live: LiveRun) -> None:
         started = live.started

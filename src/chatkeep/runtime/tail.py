@@ -106,6 +106,7 @@ class Tail:
                     yield []
                 else:
                     await channel.wait()
+                now = time.monotonic()  # it may have waited long
                 if (self._is_closing and told is None) or now - began >= limits.stream_age_s:
                     return
                 batch = channel.after(cursor) if _is_all(batch) else None
