@@ -216,7 +216,7 @@ async def test_whatever_fails_upstream_the_chat_is_in_error_with_text_and_time(
 ) -> None:
     runner = Runner(office.system, wall_s=60)
     hasty = OpenAiCompatible(
-        "hasty", office.upstream.base_url, first_token_timeout_s=0.2, silence_timeout_s=0.2
+        "hasty", office.upstream.base_url, first_token_timeout_s=0.5, silence_timeout_s=0.5
     )
     office.upstream.play(script)
     started = await asked(office)

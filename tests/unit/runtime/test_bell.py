@@ -1,0 +1,109 @@
+"""The bell: a channel has the latest events in order and without gaps, or says that only the store knows."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+
+from chatkeep.domain.event import Event
+from chatkeep.domain.ids import ChatId, OrganisationId
+from chatkeep.runtime.bell import RECENT_MAX, Channel, LocalBell
+
+HERE, CHAT = OrganisationId("here"), ChatId("chat")
+PATIENCE_S = 5.0
+
+
+def event(seq: int, chat_id: ChatId = CHAT, organisation_id: OrganisationId = HERE) -> Event:
+    return Event(organisation_id, chat_id, seq, 1, "chat.updated")
+
+
+def channel_of(*seqs: int) -> Channel:
+    channel = Channel()
+    for seq in seqs:
+        channel.add(event(seq))
+    return channel
+
+
+@pytest.mark.parametrize(
+    ("seqs", "after", "known"),
+    [
+        ((), 0, []),
+        ((), 7, []),
+        ((5, 6, 7), 4, [5, 6, 7]),
+        ((5, 6, 7), 5, [6, 7]),
+        ((5, 6, 7), 7, []),
+        ((5, 6, 7), 9, []),
+        ((5, 6, 7), 3, None),
+        ((5, 6, 8), 7, [8]),
+        ((5, 6, 8), 6, None),
+        ((5, 6, 8), 5, None),
+        ((5, 6, 8, 9), 8, [9]),
+    ],
+)
+def test_a_channel_knows_what_it_heard_without_a_gap(
+    seqs: tuple[int, ...], after: int, known: list[int] | None
+) -> None:
+    found = channel_of(*seqs).after(after)
+    assert (None if found is None else [each.seq for each in found]) == known
+
+
+def test_a_channel_forgets_the_oldest() -> None:
+    channel = channel_of(*range(1, RECENT_MAX + 11))
+    assert channel.after(9) is None
+    found = channel.after(10)
+    assert found is not None
+    assert [each.seq for each in found] == list(range(11, RECENT_MAX + 11))
+
+
+async def test_an_event_wakes_everybody_who_waits() -> None:
+    channel = Channel()
+    waiting = [asyncio.create_task(channel.wait(60)) for _ in range(5)]
+    await asyncio.sleep(0)
+    assert not any(task.done() for task in waiting)
+    channel.add(event(1))
+    await asyncio.wait_for(asyncio.gather(*waiting), PATIENCE_S)
+    assert channel._waiting == set()
+
+
+async def test_waiting_ends_by_itself() -> None:
+    channel = Channel()
+    began = time.monotonic()
+    await asyncio.wait_for(channel.wait(0.02), PATIENCE_S)
+    assert 0.01 < time.monotonic() - began < PATIENCE_S / 2
+    await channel.wait(0)
+
+
+async def test_who_is_cancelled_waits_no_more() -> None:
+    channel = Channel()
+    task = asyncio.create_task(channel.wait(60))
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert channel._waiting == set()
+    channel.wake()
+
+
+def test_a_bell_rings_for_its_chat_only_and_while_it_is_watched() -> None:
+    bell = LocalBell()
+    bell.ring([event(1)])
+    with bell.watch(HERE, CHAT) as channel, bell.watch(HERE, ChatId("second")) as second:
+        assert channel.after(0) == []
+        bell.ring([event(2), event(7, ChatId("second")), event(9, CHAT, OrganisationId("elsewhere"))])
+        assert channel.after(1) == [event(2)]
+        assert second.after(6) == [event(7, ChatId("second"))]
+        with bell.watch(HERE, CHAT) as same:
+            assert same is channel
+        bell.ring([event(3)])
+        assert channel.after(1) == [event(2), event(3)], "somebody else has gone, not everybody"
+    assert bell._channels == {}
+
+
+async def test_everybody_can_be_woken() -> None:
+    bell = LocalBell()
+    with bell.watch(HERE, CHAT) as one, bell.watch(HERE, ChatId("second")) as two:
+        waiting = [asyncio.create_task(each.wait(60)) for each in (one, two)]
+        await asyncio.sleep(0)
+        bell.wake_all()
+        await asyncio.wait_for(asyncio.gather(*waiting), PATIENCE_S)

@@ -1,0 +1,235 @@
+"""Following a chat: the events as they come, heartbeats in between, an end in time, and not too many at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from dataclasses import replace
+from typing import Any, cast
+
+import pytest
+
+from chatkeep.domain.errors import NotFound, RateLimited, Unauthenticated
+from chatkeep.domain.ids import ChatId
+from chatkeep.runtime.tail import STREAMS_RETRY_S, Recheck, Tail
+from chatkeep.services import chats
+from chatkeep.services.context import Context
+from chatkeep.services.journal import Batch, Snapshot
+from chatkeep.store import events
+from chatkeep.store.driver import Transaction
+from tests.flows.office import Office
+from tests.unit.runtime.following import asked
+from tests.upstream import Script
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+PATIENCE_S = 10.0
+
+
+def tail_of(office: Office, **limits: float) -> Tail:
+    chosen: dict[str, Any] = {"sse_heartbeat_s": 60.0, "stream_recheck_s": 60.0, **limits}
+    return Tail(office.server.house.turns._bell, replace(office.system.limits, **chosen))
+
+
+def follow(
+    office: Office, tail: Tail, chat_id: str, after: int | None, recheck: Recheck | None = None
+) -> AsyncGenerator[Batch, None]:
+    async def same() -> Context:
+        return office.context()
+
+    following = tail.follow(office.context(), ChatId(chat_id), after, recheck=recheck or same)
+    return cast("AsyncGenerator[Batch, None]", following)
+
+
+async def coming(following: AsyncGenerator[Batch, None]) -> list[tuple[int, str]]:
+    """The next batch that is no heartbeat."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not (batch := await anext(following)):
+            pass
+    assert isinstance(batch, list)
+    return [(event.seq, event.kind) for event in batch]
+
+
+async def test_a_newcomer_sees_a_picture_and_then_what_follows(office: Office) -> None:
+    chat = await office.chat("Hi", "Hello")
+    following = follow(office, tail_of(office), chat["id"], None)
+    first = await anext(following)
+    assert isinstance(first, Snapshot)
+    assert ([each.content for each in first.messages], first.seq) == (["Hi", "Hello"], 3)
+    await office.native("PATCH", f"/chats/{chat['id']}", title="New")
+    assert await coming(following) == [(4, "chat.updated")]
+    await following.aclose()
+
+
+async def test_who_comes_back_gets_what_it_missed_and_what_comes_while_it_waits(office: Office) -> None:
+    chat = await office.chat("Hi")
+    following = follow(office, tail_of(office), chat["id"], 1)
+    assert await coming(following) == [(2, "message.created")]
+    task = asyncio.create_task(coming(following))
+    await asyncio.sleep(0.01)
+    assert not task.done()
+    await office.native("PATCH", f"/chats/{chat['id']}", title="New")
+    assert await task == [(3, "chat.updated")]
+    await following.aclose()
+
+
+async def test_what_another_process_wrote_is_found_by_looking_again(office: Office) -> None:
+    chat = await office.chat("Hi")
+    following = follow(office, tail_of(office, stream_recheck_s=0.01), chat["id"], 2)
+    task = asyncio.create_task(coming(following))
+    await asyncio.sleep(0.005)
+    store: Any = office.system.store
+    listeners, store._writer.listeners[:] = list(store._writer.listeners), []  # nobody hears of this commit
+    try:
+        await office.native("PATCH", f"/chats/{chat['id']}", title="New")
+    finally:
+        store._writer.listeners[:] = listeners
+    assert await task == [(3, "chat.updated")]
+    await office.native("PATCH", f"/chats/{chat['id']}", title="Newer")
+    assert await coming(following) == [(4, "chat.updated")]
+    await following.aclose()
+
+
+async def test_silence_is_filled_with_heartbeats_and_loses_no_event(office: Office) -> None:
+    chat = await office.chat("Hi")
+    following = follow(office, tail_of(office, sse_heartbeat_s=0.005), chat["id"], 2)
+    assert [await anext(following) for _ in range(3)] == [[], [], []]
+    await office.native("PATCH", f"/chats/{chat['id']}", title="New")
+    assert await coming(following) == [(3, "chat.updated")]
+    assert await anext(following) == []
+    await following.aclose()
+
+
+async def test_a_stream_ends_at_its_age(office: Office) -> None:
+    chat = await office.chat("Hi")
+    async with asyncio.timeout(PATIENCE_S):
+        told = [batch async for batch in follow(office, tail_of(office, stream_age_s=0.05), chat["id"], 1)]
+    assert len(told) == 1
+
+
+async def test_a_stream_ends_when_the_server_goes_also_a_new_one(office: Office) -> None:
+    chat = await office.chat("Hi")
+    tail = tail_of(office)
+    following = follow(office, tail, chat["id"], 2)
+    task = asyncio.create_task(anext(following, "the end"))
+    await asyncio.sleep(0.01)
+    tail.close()
+    assert await asyncio.wait_for(task, PATIENCE_S) == "the end"
+    async with asyncio.timeout(PATIENCE_S):
+        late = [batch async for batch in follow(office, tail, chat["id"], None)]
+    assert [type(batch) for batch in late] == [Snapshot]
+
+
+async def test_a_credential_that_is_good_no_more_ends_the_stream(office: Office) -> None:
+    chat = await office.chat("Hi")
+    looks = 0
+
+    async def recheck() -> Context:
+        nonlocal looks
+        looks += 1
+        if looks == 3:
+            raise Unauthenticated("revoked")
+        return office.context()
+
+    following = follow(office, tail_of(office, stream_recheck_s=0.01), chat["id"], 2, recheck)
+    with pytest.raises(Unauthenticated):
+        await asyncio.wait_for(anext(following), PATIENCE_S)
+
+
+async def test_a_chat_that_is_deleted_ends_the_stream_after_telling_so(office: Office) -> None:
+    chat = await office.chat("Hi")
+    following = follow(office, tail_of(office, stream_recheck_s=0.01), chat["id"], 2)
+    task = asyncio.create_task(coming(following))
+    await asyncio.sleep(0)
+    await chats.delete(office.context(), ChatId(chat["id"]))
+    assert await task == [(3, "chat.deleted")]
+    async with asyncio.timeout(PATIENCE_S):
+        assert [batch async for batch in following] == []
+    with pytest.raises(NotFound):
+        await anext(follow(office, tail_of(office), chat["id"], None))
+
+
+@pytest.mark.parametrize("cursor", [0, 3, 999])
+async def test_a_cursor_that_the_journal_does_not_reach_gets_a_picture(office: Office, cursor: int) -> None:
+    office.upstream.play(Script(["answer"]))
+    started = await asked(office)
+    ended = await office.server.house.runner.begin(started).outcome()
+    assert ended.message is not None
+
+    async def fold(tx: Transaction) -> int:
+        return await events.fold(tx, before=2**62, limit=1000)
+
+    assert await office.system.store.write(None, fold) >= 1
+    tail = tail_of(office)
+    first = await tail.poll(office.context(), started.run.chat_id, cursor, wait_s=0)
+    assert isinstance(first, Snapshot)
+    assert [each.content for each in first.messages] == ["Question", "answer"]
+    assert await tail.poll(office.context(), started.run.chat_id, first.seq, wait_s=0) == []
+
+
+async def test_a_poll_waits_for_the_next_event_and_no_longer_than_it_was_told(office: Office) -> None:
+    chat, tail = await office.chat("Hi"), tail_of(office)
+    poll = asyncio.create_task(tail.poll(office.context(), ChatId(chat["id"]), 2, wait_s=PATIENCE_S))
+    await asyncio.sleep(0.01)
+    assert not poll.done()
+    await office.native("PATCH", f"/chats/{chat['id']}", title="New")
+    found = await poll
+    assert isinstance(found, list)
+    assert [event.seq for event in found] == [3]
+    assert await tail.poll(office.context(), ChatId(chat["id"]), 3, wait_s=0.01) == []
+    tail.close()
+    assert await tail.poll(office.context(), ChatId(chat["id"]), 3, wait_s=PATIENCE_S) == []
+
+
+@pytest.mark.parametrize(
+    "limit", ["streams_max", "streams_per_organisation_max", "streams_per_principal_max"]
+)
+async def test_one_stream_too_many_is_refused_and_counts_come_back_to_nothing(
+    office: Office, limit: str
+) -> None:
+    tail = tail_of(office, **{limit: 2})
+    friend = office.context(await office.person())
+    stranger = office.context(await office.organisation())
+    is_refused = {
+        "streams_max": (True, True),
+        "streams_per_organisation_max": (True, False),
+        "streams_per_principal_max": (False, False),
+    }
+    with tail.admitted(office.context()), tail.admitted(office.context()):
+        assert tail.open_count == 2
+        with pytest.raises(RateLimited) as refused, tail.admitted(office.context()):
+            raise AssertionError("let in")
+        assert refused.value.retry_after_s == STREAMS_RETRY_S
+        for other, must_wait in zip((friend, stranger), is_refused[limit], strict=True):
+            try:
+                with tail.admitted(other):
+                    assert not must_wait
+            except RateLimited:
+                assert must_wait
+        assert tail.open_count == 2
+    with pytest.raises(ZeroDivisionError), tail.admitted(office.context()):
+        raise ZeroDivisionError
+    assert tail.open_count == 0
+    assert not tail._open
+    with tail.admitted(office.context()), tail.admitted(office.context()):
+        pass
+
+
+async def test_over_http_one_too_many_is_429_with_a_time_and_the_others_go_on(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tail = office.server.house.tail
+    monkeypatch.setattr(tail, "_limits", replace(tail._limits, streams_per_principal_max=2))
+    chat = await office.chat("Hi")
+    path = f"/chats/{chat['id']}/events?after=2&wait_s=20"
+    polls = [asyncio.create_task(office.ask("GET", path)) for _ in range(2)]
+    async with asyncio.timeout(PATIENCE_S):
+        while tail.open_count < 2:  # noqa: ASYNC110 - nobody is told
+            await asyncio.sleep(0.005)
+    for refused in (path, f"/chats/{chat['id']}/events"):
+        answer = await office.ask("GET", refused)
+        assert (answer.status_code, answer.headers["retry-after"]) == (429, str(STREAMS_RETRY_S))
+    await office.native("PATCH", f"/chats/{chat['id']}", title="New")
+    for poll in polls:
+        assert [each["seq"] for each in (await poll).json()["items"]] == [3]
+    assert tail.open_count == 0
+    assert (await office.ask("GET", path.replace("after=2", "after=1"))).status_code == 200
