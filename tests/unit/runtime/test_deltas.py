@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -48,6 +49,11 @@ def writer_of(office: World, refused: list[Run] | None = None) -> DeltaWriter:
     return DeltaWriter(office.system, ([] if refused is None else refused).append, tick_s=TICK_S)
 
 
+def growing_of(started: StartedRun) -> Growing:
+    """An answer whose message is there already."""
+    return Growing(replace(started, is_begun=True))
+
+
 async def done(writer: DeltaWriter) -> None:
     async with asyncio.timeout(PATIENCE_S):
         while writer._task is not None:
@@ -65,7 +71,7 @@ async def pieces_of(office: Office, started: StartedRun) -> list[tuple[str, str 
 
 async def test_pieces_of_one_kind_go_as_one_and_kinds_keep_their_order(office: Office) -> None:
     started, writer = await asked(office), writer_of(office)
-    growing = Growing(started.run)
+    growing = growing_of(started)
     for kind, text in (
         ("run.reasoning", "h"),
         ("run.reasoning", "m"),
@@ -88,7 +94,7 @@ async def test_pieces_of_one_kind_go_as_one_and_kinds_keep_their_order(office: O
 async def test_one_commit_a_tick_for_all_chats(office: Office, commits: list[list[Event]]) -> None:
     started = [await asked(office) for _ in range(5)]
     writer = writer_of(office)
-    growing = [Growing(each.run) for each in started]
+    growing = [growing_of(each) for each in started]
     for text in ("a", "b"):
         for each in growing:
             writer.add(each, "run.delta", text)
@@ -102,9 +108,9 @@ async def test_of_two_answers_in_one_chat_each_tick_takes_a_piece_of_one(
 ) -> None:
     first = await asked(office)
     said = [NewMessage("user", "Another question")]
-    second = await runs.start(office.context(), first.run.chat_id, said, Wish(), if_busy="branch")
+    second = await runs.start(office.context(), first.run.chat_id, said, Wish(if_busy="branch"))
     writer = writer_of(office)
-    one, two = Growing(first.run), Growing(second.run)
+    one, two = growing_of(first), growing_of(second)
     for text in ("a", "b"):
         writer.add(one, "run.delta", text)
         writer.add(two, "run.delta", text.upper())
@@ -122,7 +128,7 @@ async def test_what_is_refused_is_told_and_not_written(office: Office) -> None:
     refused: list[Run] = []
     writer = writer_of(office, refused)
     for each in (stopped, going):
-        writer.add(Growing(each.run), "run.delta", "word")
+        writer.add(growing_of(each), "run.delta", "word")
     await done(writer)
     assert refused == [stopped.run]
     assert await journal_of(office, stopped) == before
@@ -131,7 +137,7 @@ async def test_what_is_refused_is_told_and_not_written(office: Office) -> None:
 
 async def test_settling_waits_for_what_is_being_written(office: Office) -> None:
     started, writer = await asked(office), writer_of(office)
-    growing = Growing(started.run)
+    growing = growing_of(started)
     entered, may_go = threading.Event(), threading.Event()
 
     async def hold(tx: Transaction) -> None:
@@ -163,7 +169,7 @@ async def test_a_full_store_gets_it_all_in_order_once_there_is_room(
     office = Office(world.server, world.clock, world.upstream, world.owner)
     async with office.client:
         started, writer = await asked(office), writer_of(office)
-        growing = Growing(started.run)
+        growing = growing_of(started)
         await limit_pages(world, 1)
         said = [f"{number} {'x' * 90_000}" for number in range(3)]
         writer.add(growing, "run.delta", said[0])
@@ -189,7 +195,7 @@ async def test_what_a_full_store_did_not_take_is_given_back_when_settled(
     office = Office(world.server, world.clock, world.upstream, world.owner)
     async with office.client:
         started, writer = await asked(office), writer_of(office)
-        growing = Growing(started.run)
+        growing = growing_of(started)
         await limit_pages(world, 1)
         writer.add(growing, "run.delta", "x" * 90_000)
         await asyncio.sleep(0.03)

@@ -28,13 +28,13 @@ def turns_of(office: Office, wait_s: float = PATIENCE_S) -> Turns:
 
 def waiting(office: Office, turns: Turns, chat_id: ChatId, text: str) -> asyncio.Task[StartedRun]:
     said = [NewMessage("user", text)]
-    return asyncio.create_task(turns.start(office.context(), chat_id, said, Wish()))
+    return asyncio.create_task(turns.start(office.context(), chat_id, said, Wish(if_busy="queue")))
 
 
 async def test_a_free_chat_is_begun_at_once(office: Office) -> None:
     chat = await office.chat()
     turns = turns_of(office, wait_s=0.0)
-    started = await turns.start(office.context(), ChatId(chat["id"]), [NewMessage("user", "Q")], Wish())
+    started = await turns.start(office.context(), ChatId(chat["id"]), [NewMessage("user", "Q")], Wish(if_busy="queue"))
     assert started.question is not None
     assert turns._queues == {}
 
