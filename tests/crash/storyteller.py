@@ -25,7 +25,7 @@ def told(name: str, count: int, first: int = 1) -> str:
 
 def is_told(text: str) -> bool:
     """Whether it is the beginning of an answer, without a gap and without a word twice."""
-    name = text.split(".", maxsplit=1)[0]
+    name, _, _ = text.partition(".")
     return told(name, text.count(".")) == text
 
 

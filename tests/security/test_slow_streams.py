@@ -136,23 +136,40 @@ async def test_a_reader_who_may_not_read_any_longer_is_sent_away(tmp_path: Path)
             (people[2], own_id, close, "not_found"),
             (tenant, theirs_id, world.suspend, "invalid_credential"),
         ]
-        await asyncio.gather(*(sent_away(place, *plan) for plan in plans))
+        all_here = asyncio.Barrier(len(plans))
+        await asyncio.gather(*(sent_away(place, all_here, *plan) for plan in plans))
         await place.until_streams(0, within_s=2)
 
 
 async def sent_away(
-    place: Served, who: Caller, chat_id: str, shut: Callable[[Caller], Awaitable[None]], code: str
+    place: Served,
+    all_here: asyncio.Barrier,
+    who: Caller,
+    chat_id: str,
+    shut: Callable[[Caller], Awaitable[None]],
+    code: str,
 ) -> None:
     """Readers who read until they are shut out, and learn why."""
     async with place.session(who) as session:
         readers = [Reader(chat_id, transport) for transport in STREAMING]
         reading = [asyncio.create_task(reader.follow(session)) for reader in readers]
         await asyncio.gather(*(reader.until(1) for reader in readers))
+        head = readers[0].after
+        asking = asyncio.create_task(
+            status_of(session, f"{API}/chats/{chat_id}/events?after={head}&wait_s=60")
+        )
+        await place.until_streams(all_here.parties * (len(STREAMING) + 1), within_s=5)
+        await all_here.wait()
         await shut(who)
-        await asyncio.wait_for(asyncio.gather(*reading), REVOKED_WITHIN_S)
+        await asyncio.wait_for(asyncio.gather(*reading, asking), REVOKED_WITHIN_S)
+        assert asking.result() == (404 if code == "not_found" else 401)
         assert [refusal["code"] for reader in readers for refusal in reader.refusals] == [code, code]
-        async with session.get(readers[0].path) as answer:
-            assert answer.status == (404 if code == "not_found" else 401)
+        assert await status_of(session, readers[0].path) == (404 if code == "not_found" else 401)
+
+
+async def status_of(session: aiohttp.ClientSession, path: str) -> int:
+    async with session.get(path) as answer:
+        return answer.status
 
 
 async def test_streams_are_bounded_for_a_person_a_tenant_and_the_server(tmp_path: Path) -> None:

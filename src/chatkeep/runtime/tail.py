@@ -117,12 +117,15 @@ class Tail:
                 if batch is None:
                     return
 
-    async def poll(self, ctx: Context, chat_id: ChatId, after: int, *, wait_s: float) -> Batch:
+    async def poll(
+        self, ctx: Context, chat_id: ChatId, after: int, *, wait_s: float, recheck: Recheck
+    ) -> Batch:
         """What comes after `after`: at once if there is something, else with the next event, or nothing after `wait_s`.
 
-        Raises `NotFound`.
+        Raises `NotFound`, and what `recheck` raises.
         """
-        until = time.monotonic() + wait_s
+        checked = time.monotonic()
+        until = checked + wait_s
         with self._bell.watch(ctx.principal.organisation_id, chat_id) as channel:
             while True:
                 batch = await journal.after(ctx, chat_id, after)
@@ -132,6 +135,8 @@ class Tail:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(left_s):
                         await channel.wait()
+                if time.monotonic() - checked >= self._limits.stream_recheck_s:
+                    ctx, checked = await recheck(), time.monotonic()
 
     async def run(self, ctx: Context, live: LiveRun, *, recheck: Recheck) -> AsyncIterator[list[Event]]:
         """The events of a run from its start to its end, as they come; an empty list is a heartbeat.

@@ -34,7 +34,9 @@ def waiting(office: Office, turns: Turns, chat_id: ChatId, text: str) -> asyncio
 async def test_a_free_chat_is_begun_at_once(office: Office) -> None:
     chat = await office.chat()
     turns = turns_of(office, wait_s=0.0)
-    started = await turns.start(office.context(), ChatId(chat["id"]), [NewMessage("user", "Q")], Wish(if_busy="queue"))
+    started = await turns.start(
+        office.context(), ChatId(chat["id"]), [NewMessage("user", "Q")], Wish(if_busy="queue")
+    )
     assert started.question is not None
     assert turns._queues == {}
 

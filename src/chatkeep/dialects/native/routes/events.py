@@ -58,10 +58,11 @@ async def follow(
     A cursor never expires: where events were folded away, a `snapshot` comes in their place, then what follows it.
     """
     house, cursor = house_of(request), _cursor(last_event_id, after)
+    recheck = rechecking(MANNER, request)
     await chats.peek(ctx, ChatId(chat_id))
     if wait_s is not None:
-        return JsonAnswer(await _page(house, ctx, ChatId(chat_id), cursor, wait_s))
-    frames = _frames(house, ctx, ChatId(chat_id), cursor, rechecking(MANNER, request))
+        return JsonAnswer(await _page(house, ctx, ChatId(chat_id), cursor, wait_s, recheck))
+    frames = _frames(house, ctx, ChatId(chat_id), cursor, recheck)
     first = await anext(frames)  # what is refused is refused before the stream begins
     return sse.stream(_from(first, frames))
 
@@ -74,11 +75,14 @@ def _cursor(last_event_id: str | None, after: int | None) -> int | None:
     return int(last_event_id)
 
 
-async def _page(house: House, ctx: Context, chat_id: ChatId, cursor: int | None, wait_s: float) -> object:
+async def _page(
+    house: House, ctx: Context, chat_id: ChatId, cursor: int | None, wait_s: float, recheck: Recheck
+) -> object:
     if cursor is None:
         return events.page(await journal.snapshot(ctx, chat_id), 0)
     with house.tail.admitted(ctx):
-        return events.page(await house.tail.poll(ctx, chat_id, cursor, wait_s=wait_s), cursor)
+        batch = await house.tail.poll(ctx, chat_id, cursor, wait_s=wait_s, recheck=recheck)
+        return events.page(batch, cursor)
 
 
 async def _from(first: bytes, frames: AsyncGenerator[bytes, None]) -> AsyncIterator[bytes]:
