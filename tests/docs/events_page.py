@@ -20,6 +20,7 @@ from typing_extensions import is_typeddict
 
 from chatkeep.dialects.native import wire_events
 from chatkeep.dialects.native.wire import ChatOut, MessageOut, UsageOut
+from chatkeep.dialects.native.wire_runs import RunOut
 from tests.flows.office import idle
 from tests.upstream import DONE, Raw, Script, ScriptedUpstream, finish_event, text_event
 from tests.world import NATIVE, FakeClock, World, open_world
@@ -27,7 +28,7 @@ from tests.world import NATIVE, FakeClock, World, open_world
 Examples = Mapping[str, dict[str, Any]]
 SHAPES: tuple[Any, ...] = get_args(wire_events.StreamOut)
 NAMES = {str: "text", int: "integer", bool: "boolean", dict: "object"}
-OBJECTS = {ChatOut: "a chat", MessageOut: "a message", UsageOut: "tokens"}
+OBJECTS = {ChatOut: "a chat", MessageOut: "a message", UsageOut: "tokens", RunOut: "a run"}
 
 HEAD = """\
 # Events

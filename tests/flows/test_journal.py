@@ -56,6 +56,7 @@ async def test_a_late_reader_gets_a_snapshot_with_the_text_so_far_and_then_the_r
     assert snapshot["chat"]["status"] == "generating"
     last = snapshot["messages"][-1]
     assert (last["content"], last["status"]) == ("Wait", "generating")
+    assert [run["answer_id"] for run in snapshot["runs"]] == [last["id"]]
     read = await office.read(chat["id"])
     assert read["messages"][-1]["content"] == "Wait"
     office.upstream.go_on()
@@ -122,6 +123,7 @@ async def test_continue_makes_the_answer_longer(office: Office) -> None:
     chat = await office.chat()
     office.upstream.play(Script(["Once upon"]))
     first = await office.native("POST", f"/chats/{chat['id']}/generate", message="A tale", max_tokens=2)
+    before = await journal(office, chat["id"])
     office.upstream.play(Script([" a ", "time"]))
     second = await office.native("POST", f"/chats/{chat['id']}/continue", message_id=None)
     assert second["message"]["id"] == first["message"]["id"]
@@ -129,6 +131,12 @@ async def test_continue_makes_the_answer_longer(office: Office) -> None:
     assert [turn["content"] for turn in office.upstream.requests[-1]["messages"]] == ["A tale", "Once upon"]
     assert [each["content"] for each in (await office.read(chat["id"]))["messages"]] == [
         "A tale",
+        "Once upon a time",
+    ]
+    after = await journal(office, chat["id"])
+    assert after[: len(before)] == before, "what was told stays as it was"
+    assert [each["message"]["content"] for each in after if each["type"] == "run.completed"] == [
+        "Once upon",
         "Once upon a time",
     ]
 

@@ -9,9 +9,10 @@ from chatkeep.domain.errors import NotFound
 from chatkeep.domain.event import Event
 from chatkeep.domain.ids import ChatId
 from chatkeep.domain.message import Message
+from chatkeep.domain.run import Run
 from chatkeep.services import access
 from chatkeep.services.context import Context
-from chatkeep.store import chats, events, messages
+from chatkeep.store import chats, events, messages, runs
 from chatkeep.store.driver import Transaction
 
 PAGE = 200
@@ -24,12 +25,13 @@ class Snapshot:
     """A chat as of one moment, for readers whose cursor knows nothing of it: everything after `seq` follows.
 
     `messages` are the newest ones in the order they were written, unfinished answers with all they have said so far;
-    `has_more` tells that there are older ones.
+    `has_more` tells that there are older ones. `runs` are those under way: which answer their pieces belong to.
     """
 
     chat: Chat
     messages: list[Message]
     has_more: bool
+    runs: list[Run]
 
     @property
     def seq(self) -> int:
@@ -79,4 +81,5 @@ async def _snapshot(tx: Transaction, chat_id: ChatId) -> Snapshot:
     newest = await messages.before(tx, chat_id, LAST, SNAPSHOT_MESSAGES + 1)
     shown = newest[:SNAPSHOT_MESSAGES]
     shown.reverse()
-    return Snapshot(chat, shown, len(newest) > SNAPSHOT_MESSAGES)
+    running = await runs.running_in(tx, chat_id) if chat.status == "generating" else []
+    return Snapshot(chat, shown, len(newest) > SNAPSHOT_MESSAGES, running)

@@ -266,6 +266,7 @@ async def _start(
     )
     if place.continued is not None:
         grows = replace(place.continued, status="generating", error=None)
+        await events.keep_said(tx, place.continued)
         await messages.answer(tx, grows)
         await events.append(tx, chat_id, seq, now, Told("message.updated", run_id=run.id, message=grows))
     return StartedRun(

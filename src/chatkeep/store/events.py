@@ -73,6 +73,14 @@ _GROWS = ("content", "model_id", "input_tokens", "output_tokens", "response_time
 """What else than its status and error the end of an answer changes."""
 
 
+async def keep_said(tx: Transaction, message: Message) -> None:
+    """Before a message changes: the events that name it go on telling what it was."""
+    said = {name: getattr(message, name) for name in ("status", "error", *_GROWS)}
+    for seq, raw in await tx.all("events_of_message", chat_id=message.chat_id, message_seq=message.seq):
+        kept = {"said": said, **(read_json(raw) or {})}
+        await tx.run("event_keep", chat_id=message.chat_id, seq=seq, data=write_json(kept))
+
+
 async def after(
     tx: Transaction, organisation_id: OrganisationId, chat_id: ChatId, seq: int, limit: int
 ) -> list[Event]:
@@ -161,7 +169,7 @@ def _event(organisation_id: OrganisationId, chat_id: ChatId, row: Row, found: di
     kept = read_json(raw) or {}
     message = found.get(message_seq)
     if message is not None and "said" in kept:
-        message = replace(message, status="generating", error=None, **kept["said"])
+        message = replace(message, **{"status": "generating", "error": None, **kept["said"]})
     return Event(
         organisation_id, chat_id, seq, at, kind, run_id, message, text, kept.get("chat"), kept.get("data")
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 from chatkeep.dialects.cuadra import translate, wire
-from chatkeep.domain.errors import ShuttingDown
+from chatkeep.domain.errors import ChatkeepError, ShuttingDown
 from chatkeep.domain.event import Event
 from chatkeep.domain.ids import ChatId
 from chatkeep.runtime.runner import LiveRun
@@ -21,17 +21,21 @@ DONE = b"data: [DONE]\n\n"
 async def events(live: LiveRun, journal: AsyncIterator[list[Event]]) -> AsyncIterator[bytes]:
     """The run from its first piece to `[DONE]`; `journal` brings its events."""
     chat_id = live.run.chat_id
-    async for batch in journal:
-        if not batch:
-            yield sse.HEARTBEAT
-        for event in batch:
-            if event.text is not None:
-                yield sse.data(_piece(chat_id, event.text, is_reasoning=event.kind == "run.reasoning"))
-            elif event.ends_run:
-                yield sse.data(_last(outcome_of(live.run, event)))
-                yield DONE
-                return
-    yield sse.data(_failed(chat_id, str(live.failure or ShuttingDown())))  # how it ends is not known here
+    try:
+        async for batch in journal:
+            if not batch:
+                yield sse.HEARTBEAT
+            for event in batch:
+                if event.text is not None:
+                    yield sse.data(_piece(chat_id, event.text, is_reasoning=event.kind == "run.reasoning"))
+                elif event.ends_run:
+                    yield sse.data(_last(outcome_of(live.run, event)))
+                    yield DONE
+                    return
+        failure: ChatkeepError = live.failure or ShuttingDown()  # how it ends is not known here
+    except ChatkeepError as error:  # who reads may not read any longer
+        failure = error
+    yield sse.data(_failed(chat_id, str(failure)))
     yield DONE
 
 

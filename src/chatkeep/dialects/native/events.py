@@ -52,6 +52,7 @@ def snapshot(value: Snapshot) -> wire_events.SnapshotOut:
         "chat": translate.chat(value.chat),
         "messages": [translate.message(each) for each in value.messages],
         "has_more": value.has_more,
+        "runs": [translate.run(each) for each in value.runs],
     }
 
 

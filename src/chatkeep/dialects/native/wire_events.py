@@ -7,6 +7,7 @@ from typing import Any, Literal, NotRequired
 from typing_extensions import TypedDict
 
 from chatkeep.dialects.native.wire import ChatOut, MessageOut, UsageOut
+from chatkeep.dialects.native.wire_runs import RunOut
 
 
 class ChatEvent(TypedDict):
@@ -82,7 +83,8 @@ class RunEnded(TypedDict):
 class SnapshotOut(TypedDict):
     """The chat as it is, for a reader whose cursor knows nothing of it; what comes after `seq` follows.
 
-    `messages` are the newest ones in the order they were written, an unfinished answer with all it has said so far.
+    `messages` are the newest ones in the order they were written, an unfinished answer with all it has said so far;
+    `runs` are those under way: `answer_id` tells which message their pieces belong to.
     """
 
     seq: int
@@ -90,6 +92,7 @@ class SnapshotOut(TypedDict):
     chat: ChatOut
     messages: list[MessageOut]
     has_more: bool
+    runs: list[RunOut]
 
 
 class Reconnect(TypedDict):

@@ -6,6 +6,14 @@ VALUES (:organisation_id, :chat_id, :seq, :at, :kind, :run_id, :message_seq, :te
 SELECT seq, at, kind, run_id, message_seq, text, data FROM events
 WHERE organisation_id = :organisation_id AND chat_id = :chat_id AND seq > :seq ORDER BY seq LIMIT :row_limit;
 
+-- name: events_of_message
+SELECT seq, data FROM events
+WHERE organisation_id = :organisation_id AND chat_id = :chat_id AND message_seq = :message_seq;
+
+-- name: event_keep!
+UPDATE events SET data = :data
+WHERE organisation_id = :organisation_id AND chat_id = :chat_id AND seq = :seq;
+
 -- name: events_head^
 -- How far the journal goes, and from where on it is whole.
 SELECT version, folded_to FROM chats WHERE organisation_id = :organisation_id AND id = :chat_id;
