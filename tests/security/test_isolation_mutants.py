@@ -52,6 +52,7 @@ HARMLESS = frozenset({"run_end", "run_holds", "credential_used"})
 # one yet.
 WITHOUT_ROUTE = frozenset(
     {
+        "chat_advance",
         "credential_get",
         "credential_revoke",
         "credentials_all",
