@@ -187,6 +187,8 @@ class _Exchange:
             scope, send = {**scope, "method": "GET"}, self.send_without_body
         try:
             await self._edge.answer(scope, receive, send)
+        except _HeadSent:
+            pass
         except (
             Exception
         ):  # the last resort: whatever it was, the client gets a sentence and the log the traceback
@@ -207,7 +209,16 @@ class _Exchange:
         await self._send(message)
 
     async def send_without_body(self, message: Message) -> None:
-        await self.send({**message, "body": b""} if message["type"] == "http.response.body" else message)
+        if message["type"] != "http.response.body":
+            await self.send(message)
+            return
+        await self.send({"type": "http.response.body", "body": b""})
+        if message.get("more_body"):
+            raise _HeadSent
+
+
+class _HeadSent(Exception):
+    """All that a HEAD request wants of a stream is out."""
 
 
 def _bears(scope: Scope, token: str) -> bool:

@@ -204,8 +204,11 @@ class DialectContract:
         for template in [*paths, "/no/such/route"]:
             for known in (chat_id, UNKNOWN):
                 path = re.sub(r"{\w+}", UNKNOWN, template.replace("{chat_id}", known))
-                get = await self.ask(world, "GET", path, world.owner)
                 head = await self.ask(world, "HEAD", path, world.owner)
+                if head.headers["content-type"].startswith("text/event-stream"):
+                    assert (head.status_code, head.content) == (200, b""), path
+                    continue  # a GET has no end
+                get = await self.ask(world, "GET", path, world.owner)
                 assert (head.status_code, head.content) == (get.status_code, b""), path
                 assert dict(head.headers) == dict(get.headers), path
         unchanged = {"if-none-match": (await self.get(world, chat_id)).headers["etag"]}
