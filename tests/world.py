@@ -132,9 +132,8 @@ class World:
             self.system, OrganisationId(caller.organisation_id), is_suspended=True
         )
 
-    async def until_said(self, chat_id: str, text: str = "") -> None:
+    async def until_said(self, chat_id: str, text: str = "", *, after: int = 0) -> None:
         """Wait until a running answer of the chat has said something that holds `text`, by its journal."""
-        after = 0
         said = ""
         while not said or text not in said:
             page = await self.native("GET", f"/chats/{chat_id}/events?after={after}&wait_s=10")

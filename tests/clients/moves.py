@@ -140,11 +140,11 @@ async def fail(world: World, chat_id: str) -> None:
 
 @asynccontextmanager
 async def answering(world: World, chat_id: str) -> AsyncIterator[None]:
-    """Inside, a turn has begun and the model has not finished."""
+    """Inside, a turn has begun, the model has said something and not finished."""
     world.upstream.play(Raw([text_event("So far"), None, text_event("."), finish_event(), DONE]))
-    heard = len(world.upstream.requests)
+    after = (await world.native("GET", f"/chats/{chat_id}"))["version"]
     asking = asyncio.create_task(generate(world, chat_id, "Slowly"))
-    await world.upstream.until_requests(heard + 1)
+    await world.until_said(chat_id, after=after)
     yield
     world.upstream.go_on()
     await asking

@@ -22,6 +22,7 @@ from tests.clients.moves import (
     say,
 )
 from tests.flows.synthflow_client import agent_of
+from tests.upstream import Script
 from tests.world import World
 
 LOG = "response.fsm_log"
@@ -91,15 +92,26 @@ async def ended(world: World) -> AsyncIterator[Answer]:
 @TABLE.row("response.conversation_history.*.message", [GREETING, "Slowly", "So far."])
 @TABLE.row("response.conversation_history.*.timestamp", rises)
 @TABLE.row("response.conversation_history.*.turn_number", [1, 2, 3])
+async def talked_in(world: World) -> AsyncIterator[Answer]:
+    chat_id = await opened(world)
+    yield await read(world, chat_id)
+    said = {"role": "user", "content": "Slowly"}
+    await world.native("POST", f"/chats/{chat_id}/messages", messages=[said])
+    yield await read(world, chat_id)
+    world.upstream.play(Script(["So far."]))
+    await world.native("POST", f"/chats/{chat_id}/generate", stream=False)
+    yield await read(world, chat_id)
+
+
 @TABLE.row(
     "response.transcript",
     [
         f"Agent: {GREETING}",
-        f"Agent: {GREETING}\nUser: Slowly",
+        f"Agent: {GREETING}\nUser: Slowly\nAgent: So far",
         f"Agent: {GREETING}\nUser: Slowly\nAgent: So far.",
     ],
 )
-async def talked_in(world: World) -> AsyncIterator[Answer]:
+async def heard_in(world: World) -> AsyncIterator[Answer]:
     chat_id = await opened(world)
     yield await read(world, chat_id)
     async with answering(world, chat_id):

@@ -26,7 +26,7 @@ WALKS = {
     "events": (OF_ORGANISATION, OF_CHAT),
 }
 """How rows must not be looked for, by the tables that grow without end."""
-WHOLE = {"folder_empty", "chats_of_owner_count", "chats_readable_count"}
+WHOLE = {"events_of_message", "folder_empty", "chats_of_owner_count", "chats_readable_count"}
 """Look at all chats of an organisation."""
 
 
