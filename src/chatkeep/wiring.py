@@ -186,6 +186,7 @@ def make_house(settings: Settings, system: System) -> House:
         tail=Tail(bell, limits),
         turns=Turns(bell, wait_s=limits.queue_wait_s),
         rendered=RenderedCache(settings.rendered_cache_bytes),
+        trusted_proxies=settings.trusted_proxies,
     )
 
 

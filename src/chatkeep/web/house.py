@@ -23,4 +23,4 @@ class House:
     tail: Tail
     turns: Turns
     rendered: RenderedCache
-    trusted_proxies: Networks = ()
+    trusted_proxies: Networks
