@@ -51,7 +51,9 @@ BREACHES = {
         "without text or time",
     ),
     "a run that never ends": (
-        "INSERT INTO runs SELECT organisation_id, 'run', id, NULL, 'answer', 'model', 'running', 1, NULL, NULL"
+        "INSERT INTO runs (organisation_id, id, chat_id, principal_id, question_id, answer_id, model_id, wish, state,"
+        " first_seq, lease_until, started_at) SELECT organisation_id, 'run', id, 'p', 'question', 'answer', 'model',"
+        " '{}', 'running', 1, 1, 1"
         " FROM chats WHERE id = :chat_id",
         "without an end",
     ),
