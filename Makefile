@@ -52,8 +52,9 @@ fix: setup ## Format, and repair what the linter can repair
 	$(VENV)/bin/ruff check --quiet --fix-only .
 	$(VENV)/bin/ruff format .
 
-bench: setup $(WEIGHTS) ## Run the benchmarks and print their table
-	@exec $(PYTHON_IN) -m bench $(ARGS)
+bench: setup $(WEIGHTS) ## Run the benchmarks and print their tables (ARGS='--only append' for some, then without streams)
+	@$(PYTHON_IN) -m bench $(ARGS)
+	@$(if $(ARGS),true,$(PYTHON_IN) -m bench.streams)
 
 lock: $(CREATED) ## Write requirements/*.lock anew (UPGRADE=1 to take newer versions)
 	@scripts/lock $(if $(UPGRADE),--upgrade)

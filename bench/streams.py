@@ -156,7 +156,7 @@ def serving(folder: Path, source: str) -> Iterator[Running]:
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(prog="bench.streams", description=__doc__)
-    parser.add_argument("--streams", type=int, nargs="+", default=[100, 200, 400, 600, 800])
+    parser.add_argument("--streams", type=int, nargs="+", default=[200, 400, 800])
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--source", choices=("in process", "HTTP"), action="append")
     said = parser.parse_args()
