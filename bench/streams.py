@@ -28,7 +28,8 @@ from bench.scenarios import NATIVE
 from bench.server import HOST, Running, keep_off
 
 IN_TIME_MS = 100.0
-START_SHARE = 0.15
+WORDS = 10 * 60 * metronome.PER_S
+"""Of each answer: more than are measured, as all must speak while the last one begins."""
 _AT = re.compile(rb'"type":"run\.delta","at":"([^"]+)"[^\n]*?"text":"([^"]*)"')
 SETTINGS = {
     "CHATKEEP_LOCAL_MODEL": "false",
@@ -96,9 +97,7 @@ async def measure(running: Running, source: str, streams: int, seconds: float) -
     """Start so many runs, follow each, count for `seconds`."""
     idle_mb = running.memory_mb()
     loop = asyncio.get_running_loop()
-    lead_s = 2 + streams / 150
-    words = round((lead_s * 2 + seconds + 2) * metronome.PER_S)
-    asked = json.dumps({"message": "go", "stream": True, "max_tokens": words}).encode()
+    asked = json.dumps({"message": "go", "stream": True, "max_tokens": WORDS}).encode()
     key = {"authorization": f"Bearer {running.key}"}
     heard, readers = Heard(), []
     for _ in range(streams):
