@@ -10,7 +10,8 @@ import apsw
 
 from chatkeep.domain.errors import StoreRefused
 
-APPLICATION_ID = 0x434B5031  # "CKP1": tells our files from any other SQLite file.
+APPLICATION_ID = 0x434B5032  # "CKP2": tells our files from any other SQLite file.
+WITHOUT_JOURNAL = 0x434B5031  # "CKP1": files from before the first release, whose chats have no journal
 LIBRARY_MIN = (3, 51, 3)
 _NAME = re.compile(r"(\d{4})_\w+\.sql\Z")
 _NETWORK = {
@@ -66,6 +67,11 @@ def refuse_foreign(connection: apsw.Connection) -> None:
     with connection:  # one snapshot: another process may be making the file just now
         owner = _pragma(connection, "application_id")
         is_new = _pragma(connection, "user_version") == 0 and _pragma(connection, "schema_version") == 0
+    if owner == WITHOUT_JOURNAL:
+        raise StoreRefused(
+            "The file is of a chatkeep from before its first release, without journals. It stays as it is; start with "
+            "a new data folder."
+        )
     if owner != APPLICATION_ID and not (owner == 0 and is_new):
         raise StoreRefused("The file is an SQLite database of some other program.")
 

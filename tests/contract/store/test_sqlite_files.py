@@ -12,7 +12,13 @@ import pytest
 
 from chatkeep.domain.errors import StoreRefused
 from chatkeep.store import migrate as migrating
-from chatkeep.store.migrate import APPLICATION_ID, migrate, migrations, refuse_network_file_system
+from chatkeep.store.migrate import (
+    APPLICATION_ID,
+    WITHOUT_JOURNAL,
+    migrate,
+    migrations,
+    refuse_network_file_system,
+)
 from chatkeep.store.sqlite import connect, open_sqlite
 from tests.contract.store import schema
 from tests.contract.store.place import ACME, count_agents, found
@@ -135,6 +141,18 @@ def test_another_programs_database_is_refused_and_stays(path: Path, pragmas: tup
         open_sqlite(path)
     assert path.read_bytes() == before
     assert [each.name for each in path.parent.iterdir()] == ["chatkeep.db"]
+
+
+def test_a_file_from_before_the_journal_is_refused_and_stays(path: Path) -> None:
+    old = apsw.Connection(str(path))
+    old.execute(
+        f"CREATE TABLE chats (id TEXT); PRAGMA application_id={WITHOUT_JOURNAL}; PRAGMA user_version=1"
+    )
+    old.close()
+    before = path.read_bytes()
+    with pytest.raises(StoreRefused, match="before its first release"):
+        open_sqlite(path)
+    assert path.read_bytes() == before
 
 
 def test_a_file_that_is_no_database_is_refused_and_stays(path: Path) -> None:
