@@ -23,7 +23,7 @@ QUERIES = "src/chatkeep/store/queries"
 HOMES: Places = {
     "environment": {
         "src/chatkeep/config.py:*": "the only reader of the environment",
-        "src/chatkeep/cli/serve.py:serve": "passes it on to the same program before anything is imported",
+        "src/chatkeep/cli/__init__.py:main": "passes it on to the same program before anything is imported",
     },
     "clock": {
         "src/chatkeep/ports.py:*": "the port itself",

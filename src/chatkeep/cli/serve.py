@@ -1,11 +1,10 @@
 """`chatkeep serve`: open the data folder, say how to use it, serve until told to stop."""
 
-# ruff: noqa: PLC0415 - the process starts itself anew first, and would import everything twice
+# ruff: noqa: PLC0415 - no other command needs what the server imports
 
 from __future__ import annotations
 
 import gc
-import os
 import shlex
 import sys
 from typing import TYPE_CHECKING
@@ -25,9 +24,6 @@ USUAL_URL = "http://127.0.0.1:8000"
 
 def serve(host: Host = None, port: Port = None, data: Data = None) -> None:
     """Start the server. At first start it makes an organisation and prints its owner's key, once."""
-    from chatkeep.edge.launcher import ensure_allocator
-
-    ensure_allocator(os.environ, sys.orig_argv)
     gc.disable()  # next to nothing of what the imports make is garbage; the server enables it when it listens
 
     from chatkeep.cli.settings import read_settings
