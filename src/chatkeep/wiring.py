@@ -198,7 +198,10 @@ async def running(house: House, settings: Settings) -> AsyncIterator[None]:
     await recover(system, runner, resume=settings.resume_runs, is_alone=True)
     background = [
         asyncio.create_task(keep_leases(system, runner), name="leases"),
-        asyncio.create_task(_sweeper(house, settings), name="sweeper"),
+        asyncio.create_task(
+            sweep_for_ever(system, runner, interval_s=settings.sweep_interval_s, resume=settings.resume_runs),
+            name="sweeper",
+        ),
         asyncio.create_task(_find_models(system), name="model discovery"),
     ]
     try:
@@ -209,11 +212,6 @@ async def running(house: House, settings: Settings) -> AsyncIterator[None]:
             task.cancel()
         await asyncio.gather(*background, return_exceptions=True)
         await close(system)
-
-
-async def _sweeper(house: House, settings: Settings) -> None:
-    interval_s, resume = settings.sweep_interval_s, settings.resume_runs
-    await sweep_for_ever(house.system, house.runner, interval_s=interval_s, resume=resume)
 
 
 async def close(system: System) -> None:

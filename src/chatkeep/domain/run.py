@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 from chatkeep.domain.ids import ChatId, MessageId, ModelId, OrganisationId, PrincipalId, RunId
 from chatkeep.domain.json import JsonObject
 from chatkeep.domain.usage import Usage
 
 RunState = Literal["running", "completed", "stopped", "failed"]
-RUN_STATES: tuple[RunState, ...] = get_args(RunState)
 INTERRUPTED = "Stream interrupted (server stopped before the answer was complete)"
 
 

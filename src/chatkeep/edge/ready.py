@@ -1,7 +1,7 @@
 """Answers that are ready: the same GET again, while nothing that its answer depends on has changed.
 
 `edge.protocol` asks before it begins a request, `edge.app` keeps what a hot route allows (`web.rendered.Kept`). A
-commit of any process makes all of them void, and so does a run that begins (docs/adr/0007-answers-that-are-ready.md).
+commit of any process makes all of them void (docs/adr/0007-answers-that-are-ready.md).
 Bodies stay in the cache of rendered chats; here are only heads.
 """
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Literal, get_args
+from typing import Literal
 
 import structlog
 
@@ -15,7 +15,6 @@ from chatkeep.store.runs import Unheld
 
 log = structlog.get_logger(__name__)
 Resume = Literal["handed-over", "always", "never"]
-RESUME: tuple[Resume, ...] = get_args(Resume)
 
 
 async def keep_leases(system: System, runner: Runner) -> None:

@@ -4,7 +4,7 @@ grows, the end. Every write is made under the run's epoch: of a run that is over
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from chatkeep.domain.chat import Chat, ChatStatus, ChatThread
@@ -187,23 +187,15 @@ async def _end(tx: Transaction, started: StartedRun, generated: Generated, messa
     run, now = started.run, started.system.clock.now_us()
     others = [each for each in await runs.running_in(tx, run.chat_id) if each.id != run.id]
     status: ChatStatus | None = "generating" if others else None if generated.error is None else "error"
-    seq, moved = await chats.set_status(
-        tx, run.chat_id, Standing(status, generated.error), now=now, count=len(generated.rest) + 1
-    )
+    if generated.rest:
+        await say(tx, run, generated.rest, now=now)
+    seq, moved = await chats.set_status(tx, run.chat_id, Standing(status, generated.error), now=now)
     ending = Ending(generated.state, seq, generated.error, generated.usage, generated.response_time_ms)
     if not await runs.end(tx, run, ending, now=now):
         raise LeaseLost()
-    first = seq - len(generated.rest)
-    for position, said in enumerate(generated.rest):
-        await events.append(
-            tx, run.chat_id, first + position, now, Told(said.kind, run_id=run.id, text=said.text)
-        )
-    usage = generated.usage
     data: JsonObject = {
         "error": generated.error,
-        "usage": None
-        if usage is None
-        else {"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens},
+        "usage": None if generated.usage is None else asdict(generated.usage),
         "response_time_ms": generated.response_time_ms,
     }
     kind: EventKind = "run.completed"

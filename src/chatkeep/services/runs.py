@@ -100,11 +100,9 @@ async def regenerate(ctx: Context, chat_id: ChatId, answer_id: MessageId | None,
     """
 
     async def body(tx: Transaction, state: Appending) -> StartedRun:
-        answer = await _answer(tx, chat_id, answer_id or state.current_message_id)
-        if answer.parent_id is None:
-            raise InvalidField("message_id", "this message answers nothing")
+        answer, question_id = await _answer(tx, chat_id, answer_id or state.current_message_id)
         beside = replace(wish, replaces=answer.id)
-        return await _start(tx, ctx, chat_id, Place(answer.parent_id), beside)
+        return await _start(tx, ctx, chat_id, Place(question_id), beside)
 
     return await _in_chat(ctx, chat_id, body)
 
@@ -135,10 +133,8 @@ async def go_on(ctx: Context, chat_id: ChatId, answer_id: MessageId | None, wish
     """Have an answer continued where it ends (None: the current one); it stays one message. Raises as `regenerate`."""
 
     async def body(tx: Transaction, state: Appending) -> StartedRun:
-        answer = await _answer(tx, chat_id, answer_id or state.current_message_id)
-        if answer.parent_id is None:
-            raise InvalidField("message_id", "this message answers nothing")
-        place = Place(answer.parent_id, continued=answer)
+        answer, question_id = await _answer(tx, chat_id, answer_id or state.current_message_id)
+        place = Place(question_id, continued=answer)
         return await _start(tx, ctx, chat_id, place, replace(wish, answer_id=answer.id))
 
     return await _in_chat(ctx, chat_id, body)
@@ -211,11 +207,16 @@ async def _in_chat(
     return await ctx.write(opened)
 
 
-async def _answer(tx: Transaction, chat_id: ChatId, message_id: MessageId | None) -> Message:
+async def _answer(
+    tx: Transaction, chat_id: ChatId, message_id: MessageId | None
+) -> tuple[Message, MessageId]:
+    """An answer of the chat and the message that it answers. Raises `InvalidField`."""
     answer = None if message_id is None else await messages.get(tx, chat_id, message_id)
     if answer is None or answer.role != "assistant":
         raise InvalidField("message_id", "no such answer in this chat")
-    return answer
+    if answer.parent_id is None:
+        raise InvalidField("message_id", "this message answers nothing")
+    return answer, answer.parent_id
 
 
 async def _beside(tx: Transaction, chat_id: ChatId, said: list[NewMessage]) -> list[NewMessage]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
 from chatkeep.domain.ids import MessageId, ModelId
 from chatkeep.domain.json import JsonObject
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from chatkeep.services.generating import Outcome
 
 IfBusy = Literal["reject", "queue", "branch"]
-IF_BUSY: tuple[IfBusy, ...] = get_args(IfBusy)
 
 
 @dataclass(frozen=True, slots=True)
