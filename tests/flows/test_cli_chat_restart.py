@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import pty
 import re
 import signal
 import socket
@@ -15,7 +13,8 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from tests.flows.command_line import PATIENCE_S, PROGRAM, Serving, environment, start
+from tests.flows.command_line import PATIENCE_S, Serving, start
+from tests.flows.terminal import CTRL_C, CTRL_D, Terminal
 from tests.upstream import DONE, Raw, ScriptedUpstream, finish_event, text_event
 
 
@@ -69,6 +68,10 @@ class House:
     async def client(self, *arguments: str) -> Process:
         """`chatkeep chat` with its owner's key."""
         return await start("chat", *arguments, "--url", self.serving.url, key=self.key)
+
+    def terminal(self, *arguments: str) -> Terminal:
+        """The same at a terminal."""
+        return Terminal("chat", *arguments, "--url", self.serving.url, key=self.key)
 
 
 # Starting a server takes long, so one house serves them all; the group keeps them in one worker.
@@ -170,7 +173,7 @@ async def test_a_second_ctrl_c_leaves(house: House, model: ScriptedUpstream) -> 
 
 async def test_a_conversation_at_the_terminal(house: House, model: ScriptedUpstream) -> None:
     """A prompt, an answer that is stopped, a restart between two questions, the answer under way at the next start."""
-    terminal = Terminal(house)
+    terminal = house.terminal()
     await terminal.see("Ctrl-D ends.")
     await terminal.see("> ")
     terminal.type("one\n")
@@ -179,7 +182,7 @@ async def test_a_conversation_at_the_terminal(house: House, model: ScriptedUpstr
     model.play(Raw([text_event("Half"), None]))
     terminal.type("two\n")
     await terminal.see("Half")
-    terminal.type("\x03")
+    terminal.type(CTRL_C)
     await terminal.see("The answer was stopped.")
     await terminal.see("> ")
     await house.end(signal.SIGTERM)
@@ -188,8 +191,7 @@ async def test_a_conversation_at_the_terminal(house: House, model: ScriptedUpstr
     await house.begin()
     await terminal.see("You said: three")
     await terminal.see("> ")
-    terminal.type("\x04")
-    assert await terminal.end() == 0
+    assert await terminal.leave(CTRL_D) == 0
     assert [turn["content"] for turn in model.requests[-1]["messages"] if turn["role"] == "user"] == [
         "one",
         "two",
@@ -205,49 +207,10 @@ async def test_a_terminal_that_comes_back_sees_the_answer_under_way(
     await read(client, "Be")
     client.kill()
     await client.communicate()
-    terminal = Terminal(house, "--continue", "--history")
+    terminal = house.terminal("--continue", "--history")
     await terminal.see("> hello")
     await terminal.see("Be")
     model.go_on()
     await terminal.see("gun")
     await terminal.see("> ")
-    terminal.type("\x03")
-    assert await terminal.end() == 130
-
-
-class Terminal:
-    """`chatkeep chat` at a terminal of its own, that is also its controlling one: Ctrl-C is a key there."""
-
-    def __init__(self, house: House, *arguments: str) -> None:
-        command = (*PROGRAM, "chat", *arguments, "--url", house.serving.url)
-        env = {**environment(key=house.key), "TERM": "dumb"}
-        self._pid, self._near = pty.fork()
-        if self._pid == 0:
-            os.execve(command[0], command, env)  # nothing of the loop is touched in the child
-        self._seen = ""
-
-    def type(self, keys: str) -> None:
-        """Press keys."""
-        os.write(self._near, keys.encode())
-
-    async def see(self, text: str) -> None:
-        """Wait until the terminal shows this after all that was seen before."""
-        loop = asyncio.get_running_loop()
-        async with asyncio.timeout(PATIENCE_S):
-            while text not in self._seen:
-                readable = loop.create_future()
-                loop.add_reader(self._near, readable.set_result, None)
-                try:
-                    await readable
-                except TimeoutError:
-                    raise AssertionError(f"no {text!r} in {self._seen!r}") from None
-                finally:
-                    loop.remove_reader(self._near)
-                self._seen += os.read(self._near, 4096).decode(errors="replace")
-        self._seen = self._seen.partition(text)[2]
-
-    async def end(self) -> int:
-        """Wait for the command's end; its exit code."""
-        _, status = await asyncio.to_thread(os.waitpid, self._pid, 0)
-        os.close(self._near)
-        return os.waitstatus_to_exitcode(status)
+    assert await terminal.leave(CTRL_C) == 130

@@ -20,6 +20,7 @@ from chatkeep.domain.principal import Principal
 from chatkeep.models.local import weights_path
 from chatkeep.services import credentials
 from tests.flows.command_line import PROGRAM, Done, Serving, environment, invoke, run, serving
+from tests.flows.terminal import Terminal
 from tests.upstream import ScriptedUpstream
 
 Command = Callable[..., Done]
@@ -192,28 +193,16 @@ def test_people_are_made_listed_shut_out_and_let_in(office: Command, data: Path)
     assert who(data, key).name == "Ann"
 
 
-def test_a_password_is_asked_for_on_a_terminal_and_not_shown(data: Path, office: Command) -> None:
-    near, far = pty.openpty()
-    words = ["users", "create", "bob@example.org", "--role", "admin", "--data", str(data)]
-
-    async def talk() -> tuple[int | None, bytes]:
-        process = await asyncio.create_subprocess_exec(
-            *PROGRAM, *words, stdin=far, stdout=far, stderr=far, env=environment(), start_new_session=True
-        )
-        os.close(far)
-        seen = b""
-        for _ in range(2):  # and again, to be sure
-            while not seen.endswith(b": "):
-                seen += await asyncio.to_thread(os.read, near, 1000)
-            os.write(near, b"battery staple\n")
-            seen += await asyncio.to_thread(os.read, near, 1000)
-        return await process.wait(), seen
-
-    code, seen = asyncio.run(talk())
-    os.close(near)
-    assert code == 0
-    assert b"battery" not in seen
-    user = table(office("users", "list"))[-1]
+async def test_a_password_is_asked_for_on_a_terminal_and_not_shown(data: Path) -> None:
+    terminal = Terminal("users", "create", "bob@example.org", "--role", "admin", data=str(data))
+    seen = ""
+    for _ in range(2):  # and again, to be sure
+        seen += await terminal.see(": ")
+        terminal.type("battery staple\n")
+        seen += await terminal.see("\r\n")
+    assert await terminal.end() == 0
+    assert "battery" not in seen
+    user = table(await run("users", "list", data=str(data)))[-1]
     assert (user["name"], user["role"]) == ("bob@example.org", "admin")
 
 
