@@ -63,6 +63,19 @@ class Raw:
     content_type: str = "text/event-stream"
 
 
+class _RawAnswer:
+    """A `Raw` that was asked for. Its steps are its own: what is left of them when it breaks off is nobody's."""
+
+    def __init__(self, script: Raw) -> None:
+        self.script = script
+        self.steps_left = list(script.writes).count(None)
+        self.steps = asyncio.Semaphore(0)
+
+    def go_on(self) -> None:
+        self.steps_left -= 1
+        self.steps.release()
+
+
 class ScriptedUpstream:
     """The server. `requests` and `headers` hold what came in, in order; `models` is what `GET /v1/models` lists."""
 
@@ -77,12 +90,13 @@ class ScriptedUpstream:
         self.requests: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self.disconnects = 0  # answers that the client broke off
-        self._scripts = list(scripts)
+        self._scripts: list[Script | Refusal | _RawAnswer] = []
         self._echo_delay_s = echo_delay_s
         self._port = port
         self._changed = asyncio.Condition()
-        self._steps = asyncio.Semaphore(0)
+        self._raw: list[_RawAnswer] = []  # to be played, or under way
         self._runner: web.AppRunner | None = None
+        self.play(*scripts)
 
     @property
     def base_url(self) -> str:
@@ -91,11 +105,19 @@ class ScriptedUpstream:
 
     def play(self, *scripts: Script | Refusal | Raw) -> None:
         """Add answers for the requests to come."""
-        self._scripts.extend(scripts)
+        for script in scripts:
+            if isinstance(script, Raw):
+                answer = _RawAnswer(script)
+                self._raw.append(answer)
+                self._scripts.append(answer)
+            else:
+                self._scripts.append(script)
 
     def go_on(self) -> None:
-        """Let a `Raw` answer pass its next `None`."""
-        self._steps.release()
+        """Let the first `Raw` answer that is not over, if there is one, pass its next `None` once it comes to it."""
+        for answer in self._raw:
+            if answer.steps_left:
+                return answer.go_on()
 
     async def until_disconnects(self, count: int = 1) -> None:
         """Wait until so many answers were broken off by the client."""
@@ -144,27 +166,30 @@ class ScriptedUpstream:
             raise
 
     async def _answer(
-        self, request: web.Request, script: Script | Refusal | Raw, body: dict[str, Any]
+        self, request: web.Request, script: Script | Refusal | _RawAnswer, body: dict[str, Any]
     ) -> web.StreamResponse:
         if isinstance(script, Refusal):
             return _refuse(script)
         if isinstance(script, Script) and script.failure == "never_answers":
             await asyncio.Event().wait()
-        content_type = script.content_type if isinstance(script, Raw) else "text/event-stream"
+        content_type = "text/event-stream" if isinstance(script, Script) else script.script.content_type
         response = web.StreamResponse(headers={"Content-Type": content_type})
         await response.prepare(request)
-        if isinstance(script, Raw):
-            await self._play_raw(response, script)
-        else:
+        if isinstance(script, Script):
             await _play(request, response, script, body)
+        else:
+            await self._play_raw(response, script)
         return response
 
-    async def _play_raw(self, response: web.StreamResponse, script: Raw) -> None:
-        for item in script.writes:
-            if item is None:
-                await self._steps.acquire()
-            else:
-                await response.write(item)
+    async def _play_raw(self, response: web.StreamResponse, answer: _RawAnswer) -> None:
+        try:
+            for item in answer.script.writes:
+                if item is None:
+                    await answer.steps.acquire()
+                else:
+                    await response.write(item)
+        finally:
+            self._raw.remove(answer)
 
     def _echo(self, body: dict[str, Any]) -> Script:
         said = [turn["content"] for turn in body["messages"] if turn["role"] == "user"]
