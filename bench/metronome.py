@@ -23,26 +23,31 @@ _CHUNK = b'data: {"choices":[{"index":0,"delta":{"content":"%b"}}]}\n\n' % WORD.
 
 
 class Beat:
-    """Wakes everybody at once, so that a thousand listeners cost one timer."""
+    """Wakes everybody at once, so that a thousand listeners cost one timer, and each of them one future."""
 
     def __init__(self) -> None:
-        self._next: asyncio.Event = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._waiting: list[asyncio.Future[None]] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._due = 0.0
 
-    async def wait(self) -> None:
-        """Return with the next beat."""
-        if self._task is None:
-            self._task = asyncio.create_task(self._work())
-        await self._next.wait()
+    def wait(self) -> asyncio.Future[None]:
+        """Done with the next beat."""
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+            self._due = self._loop.time()
+            self._strike()
+        future: asyncio.Future[None] = self._loop.create_future()
+        self._waiting.append(future)
+        return future
 
-    async def _work(self) -> None:
-        loop = asyncio.get_running_loop()
-        due = loop.time()
-        while True:
-            due = max(due + 1 / PER_S, loop.time())
-            await asyncio.sleep(due - loop.time())
-            now, self._next = self._next, asyncio.Event()
-            now.set()
+    def _strike(self) -> None:
+        assert self._loop is not None
+        waiting, self._waiting = self._waiting, []
+        for future in waiting:
+            if not future.done():
+                future.set_result(None)
+        self._due = max(self._due + 1 / PER_S, self._loop.time())
+        self._loop.call_at(self._due, self._strike)
 
 
 class Metronome:

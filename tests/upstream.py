@@ -117,7 +117,8 @@ class ScriptedUpstream:
         """Let the first `Raw` answer that is not over, if there is one, pass its next `None` once it comes to it."""
         for answer in self._raw:
             if answer.steps_left:
-                return answer.go_on()
+                answer.go_on()
+                break
 
     async def until_disconnects(self, count: int = 1) -> None:
         """Wait until so many answers were broken off by the client."""

@@ -22,6 +22,7 @@ from uvicorn.server import ServerState
 
 from chatkeep.domain.limits import Limits
 from chatkeep.edge.ready import Asked, Header, asked_of
+from chatkeep.web.sse import WRITE_NOW
 
 AnswerAtOnce = Callable[[Asked, list[Header]], tuple[int, bytes, bytes] | None]
 """Status, header lines with the empty one at their end, and body; see `edge.app.Edge.answer_at_once`."""
@@ -178,6 +179,7 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         self._overhead_bytes = 0
         if self._is_answered_at_once():
             return
+        self.scope["extensions"] = {WRITE_NOW: self.write_now}  # type: ignore[dict-item]  # ours is a function
         super().on_headers_complete()
         if not self.pipeline:
             self._running = self.cycle
@@ -238,6 +240,20 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         return b"".join([b"%b: %b\r\n" % header for header in self.server_state.default_headers])
 
     # --- ours --------------------------------------------------------------------------------------
+
+    def write_now(self, piece: bytes) -> bool:
+        """Send a piece of the body under way without waiting. False, and nothing sent, where that is not possible."""
+        running = self._running
+        if (
+            running is None
+            or not running.chunked_encoding
+            or running.response_complete
+            or running.disconnected
+            or self.flow.write_paused
+        ):
+            return False
+        self.transport.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+        return True
 
     def sweep(self, now_s: float) -> None:
         """Close or abort the connection when a deadline has passed."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
@@ -19,20 +19,48 @@ RECENT_MAX = 256
 LOOK_S = 1.0
 
 
+Offer = Callable[[Event], bool]
+"""Brings a reader its next event without waking anybody, if that is possible now."""
+
+
+class _Waiter:
+    __slots__ = ("cursor", "offer", "woken")
+
+    def __init__(self, cursor: int, offer: Offer | None) -> None:
+        self.cursor = cursor
+        self.offer = offer
+        self.woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def takes(self, event: Event) -> bool:
+        if self.offer is None or self.woken.done() or event.seq != self.cursor + 1 or not self.offer(event):
+            return False
+        self.cursor = event.seq
+        return True
+
+    def wake(self) -> None:
+        if not self.woken.done():
+            self.woken.set_result(None)
+
+
 class Channel:
     """The latest events of one chat that somebody watches, in order and without gaps."""
 
     def __init__(self) -> None:
         self.watchers = 0
         self._recent: deque[Event] = deque(maxlen=RECENT_MAX)
-        self._waiting: list[asyncio.Future[None]] = []
+        self._waiting: list[_Waiter] = []
 
     def add(self, event: Event) -> None:
-        """Keep an event and wake everybody."""
+        """Keep an event; bring it to everybody who waits, or wake them."""
         if self._recent and event.seq != self._recent[-1].seq + 1:
             self._recent.clear()
         self._recent.append(event)
-        self.wake()
+        waiting, self._waiting = self._waiting, []
+        for waiter in waiting:
+            if waiter.takes(event):
+                self._waiting.append(waiter)
+            else:
+                waiter.wake()
 
     def after(self, seq: int) -> list[Event] | None:
         """All events after `seq`, none if there are none yet; None where only the store knows."""
@@ -46,18 +74,22 @@ class Channel:
             return None
         return [recent[index] for index in range(first, len(recent))]
 
-    async def wait(self) -> None:
-        """Return with the next event, or when somebody else has everybody look."""
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(future)
-        await future
+    async def wait(self, cursor: int = 0, offer: Offer | None = None) -> int:
+        """Return with the next event, or when somebody else has everybody look.
+
+        With `offer`, events that follow `cursor` go there first, and only one that is not taken ends the waiting.
+        Returns the last event that was taken, else `cursor`.
+        """
+        waiter = _Waiter(cursor, offer)
+        self._waiting.append(waiter)
+        await waiter.woken
+        return waiter.cursor
 
     def wake(self) -> None:
         """Have everybody look."""
         waiting, self._waiting = self._waiting, []
-        for future in waiting:
-            if not future.done():
-                future.set_result(None)
+        for waiter in waiting:
+            waiter.wake()
 
 
 class Bell(Protocol):

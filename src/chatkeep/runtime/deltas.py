@@ -1,7 +1,7 @@
 """Makes what the models say durable: the next pieces of all running answers in one transaction a tick.
 
-Nothing is shown before it is in the journal. A tick costs one commit however many answers there are; while the store
-takes its time, pieces gather and go with the next one.
+Nothing is shown before it is in the journal. A tick costs one commit however many answers there are, and a page of the
+log for each of them: so where a tick takes long, the next one waits longer, and brings more words at the same cost.
 """
 
 from __future__ import annotations
@@ -24,6 +24,9 @@ from chatkeep.store.events import Delta
 
 log = structlog.get_logger(__name__)
 TICK_S = 0.04
+TICK_MAX_S = 0.1
+PAUSE_SHARE = 3.0
+"""How many times as long as it takes to be written a tick lasts, within these bounds."""
 RETRY_S = 1.0
 
 
@@ -33,14 +36,28 @@ class Growing:
     def __init__(self, started: StartedRun) -> None:
         self.started = started
         self.is_begun = started.is_begun
-        self.said: list[Said] = []
+        self._unsaid: list[tuple[EventKind, list[str]]] = []
+
+    def __bool__(self) -> bool:
+        """Whether there is anything to be written."""
+        return bool(self._unsaid)
 
     def add(self, kind: EventKind, text: str) -> None:
-        """Put a piece behind the others."""
-        if self.said and self.said[-1].kind == kind:
-            self.said[-1] = Said(kind, self.said[-1].text + text)
+        """Put a piece behind the others; those of one kind become one."""
+        unsaid = self._unsaid
+        if unsaid and unsaid[-1][0] == kind:
+            unsaid[-1][1].append(text)
         else:
-            self.said.append(Said(kind, text))
+            unsaid.append((kind, [text]))
+
+    def take(self) -> Said:
+        """The next piece."""
+        kind, texts = self._unsaid.pop(0)
+        return Said(kind, "".join(texts))
+
+    def put_back(self, said: Said) -> None:
+        """It was not written after all."""
+        self._unsaid.insert(0, (said.kind, [said.text]))
 
 
 Pieces = dict[Growing, Said]
@@ -71,17 +88,20 @@ class DeltaWriter:
         while growing in self._writing:
             await self._written.wait()
             self._due.pop(growing, None)  # back again, if the store did not take it
-        rest, growing.said = tuple(growing.said), []
-        return rest
+        rest = []
+        while growing:
+            rest.append(growing.take())
+        return tuple(rest)
 
     async def _work(self) -> None:
         loop = asyncio.get_running_loop()
         try:
             while self._due:
                 began = loop.time()
-                pause_s = self._tick_s
                 try:
                     await self._tick()
+                    took_s = loop.time() - began
+                    pause_s = max(self._tick_s, min(PAUSE_SHARE * took_s, TICK_MAX_S))
                 except Unavailable as trouble:
                     pause_s = RETRY_S
                     if not isinstance(trouble, StoreBusy | StoreFull):
@@ -115,29 +135,24 @@ class DeltaWriter:
             refused = await write(pieces)
         except Unavailable as trouble:
             for growing, said in pieces.items():
-                growing.said.insert(0, said)
+                growing.put_back(said)
                 self._due[growing] = None
             return trouble
         for growing in refused:
-            growing.said.insert(
-                0, pieces[growing]
-            )  # a stopped run's end brings it, before what was said since
+            growing.put_back(pieces[growing])  # a stopped run's end brings it, before what was said since
             self._due.pop(growing, None)
             self._on_refused(growing.started.run)
         return None
 
     async def _grow(self, pieces: Pieces) -> list[Growing]:
-        deltas = [_delta(growing.started.run, said) for growing, said in pieces.items()]
+        deltas = [Delta(growing.started.run, said.kind, said.text) for growing, said in pieces.items()]
         now = self._system.clock.now_us()
 
-        async def body(tx: Transaction) -> list[Delta]:
+        async def body(tx: Transaction) -> set[int]:
             return await events.append_deltas(tx, deltas, now=now)
 
-        refused = {(each.organisation_id, each.run_id) for each in await self._system.store.write(None, body)}
-        if not refused:
-            return []
-        runs = {growing: growing.started.run for growing in pieces}
-        return [growing for growing, run in runs.items() if (run.organisation_id, run.id) in refused]
+        refused = await self._system.store.write(None, body)
+        return [growing for number, growing in enumerate(pieces) if number in refused]
 
     async def _begin(self, pieces: Pieces) -> list[Growing]:
         ((growing, said),) = pieces.items()
@@ -157,11 +172,7 @@ class DeltaWriter:
             if place in places:
                 continue
             places.add(place)
-            taken[growing] = growing.said.pop(0)
-            if not growing.said:
+            taken[growing] = growing.take()
+            if not growing:
                 del self._due[growing]
         return taken
-
-
-def _delta(run: Run, said: Said) -> Delta:
-    return Delta(run.organisation_id, run.chat_id, run.id, run.epoch, said.kind, said.text)

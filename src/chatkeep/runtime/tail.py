@@ -11,12 +11,13 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 
 from chatkeep.domain.errors import NotFound, RateLimited
 from chatkeep.domain.event import Event
 from chatkeep.domain.ids import ChatId
 from chatkeep.domain.limits import Limits
-from chatkeep.runtime.bell import Bell
+from chatkeep.runtime.bell import Bell, Offer
 from chatkeep.runtime.runner import LiveRun
 from chatkeep.services import journal
 from chatkeep.services.context import Context
@@ -26,6 +27,18 @@ from chatkeep.services.journal import Batch, Snapshot
 STREAMS_RETRY_S = 5
 Recheck = Callable[[], Awaitable[Context]]
 """Looks again who the reader is: raises when the credential is not good any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Who follows, under which scope. Events that `offer` takes while the reader waits at the end are not given again:
+    to wake a thousand readers for each costs several times more.
+    """
+
+    ctx: Context
+    recheck: Recheck
+    scope: str = "chat:read"
+    offer: Offer | None = None
 
 
 class Tail:
@@ -69,12 +82,10 @@ class Tail:
 
     async def follow(
         self,
-        ctx: Context,
+        reader: Reader,
         chat_id: ChatId,
         after: int | None,
         *,
-        recheck: Recheck,
-        scope: str = "chat:read",
         told: asyncio.Future[Outcome] | None = None,
     ) -> AsyncIterator[Batch]:
         """Everything after `after` (None: a snapshot first, then everything after it) as it comes.
@@ -82,6 +93,7 @@ class Tail:
         An empty list is a heartbeat. Ends when the stream is old enough, the chat is gone, or `told` is done; without a
         `told` also when the server is going. Raises `NotFound` at the beginning, what `recheck` raises at any time.
         """
+        ctx, scope = reader.ctx, reader.scope
         limits = self._limits
         began = heard = checked = time.monotonic()
         cursor = after
@@ -104,14 +116,14 @@ class Tail:
                 elif now - heard >= limits.sse_heartbeat_s:
                     heard = now
                     yield []
-                else:
-                    await channel.wait()
+                elif (seq := await channel.wait(cursor, reader.offer)) != cursor:
+                    cursor, heard = seq, time.monotonic()
                 now = time.monotonic()  # it may have waited long
                 if (self._is_closing and told is None) or now - began >= limits.stream_age_s:
                     return
                 batch = channel.after(cursor) if _is_all(batch) else None
                 if now - checked >= limits.stream_recheck_s:
-                    ctx, checked, batch = await recheck(), now, None
+                    ctx, checked, batch = await reader.recheck(), now, None
                 if batch is None:
                     batch = await _still(ctx, chat_id, cursor, scope)
                 if batch is None:
@@ -144,9 +156,8 @@ class Tail:
         Ends early when the server is going, the chat is gone, or the end could not be written (`live.failure`).
         """
         run = live.run
-        async for batch in self.follow(
-            ctx, run.chat_id, run.first_seq - 1, recheck=recheck, scope="chat:invoke", told=live.told
-        ):
+        reader = Reader(ctx, recheck, scope="chat:invoke")
+        async for batch in self.follow(reader, run.chat_id, run.first_seq - 1, told=live.told):
             if isinstance(batch, Snapshot):
                 return
             own = [event for event in batch if event.run_id == run.id]

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from chatkeep.domain.event import Event, EventKind
 from chatkeep.domain.ids import ChatId, OrganisationId, RunId
 from chatkeep.domain.json import JsonObject
 from chatkeep.domain.message import Message
+from chatkeep.domain.run import Run
 from chatkeep.store import messages
-from chatkeep.store.driver import Row, Transaction
+from chatkeep.store.driver import Row, Transaction, Value
 from chatkeep.store.rows import read_json, write_json
 
 
@@ -109,43 +111,30 @@ async def head(tx: Transaction, chat_id: ChatId) -> Head | None:
 class Delta:
     """The next piece of one run, for `append_deltas`."""
 
-    organisation_id: OrganisationId
-    chat_id: ChatId
-    run_id: RunId
-    epoch: int
+    run: Run
     kind: EventKind
     text: str
 
 
-async def append_deltas(tx: Transaction, deltas: Sequence[Delta], *, now: int) -> list[Delta]:
-    """One tick of all streams (system work), at most one piece a chat. Returns what was refused: where the lease is
-    another's, or the run is over or shall stop.
+async def append_deltas(tx: Transaction, deltas: Sequence[Delta], *, now: int) -> set[int]:
+    """One tick of all streams (system work), at most one piece a chat. Returns which were refused, by their place:
+    where the lease is another's, or the run is over or shall stop.
     """
-    batch = write_json([[each.organisation_id, each.run_id, each.epoch] for each in deltas])
-    advanced = await tx.all("system_deltas_advance", batch=batch)
-    seqs = {(organisation_id, chat_id): seq for organisation_id, chat_id, seq in advanced}
-    refused, rows = [], []
-    for each in deltas:
-        seq = seqs.get((each.organisation_id, each.chat_id))
-        if seq is None:
-            refused.append(each)
-            continue
-        rows.append(
-            {
-                "of_organisation": each.organisation_id,
-                "chat_id": each.chat_id,
-                "seq": seq,
-                "at": now,
-                "kind": each.kind,
-                "run_id": each.run_id,
-                "text": each.text,
-            }
-        )
-        tx.announce(
-            Event(each.organisation_id, each.chat_id, seq, now, each.kind, each.run_id, text=each.text)
-        )
+    # All in one row, and all chats in one statement: between two steps of SQLite, other threads want to run.
+    claims = write_json([[each.run.organisation_id, each.run.id, each.run.epoch] for each in deltas])
+    found = await tx.one("system_deltas_held", claims=claims)
+    assert found is not None
+    held: Any = read_json(found[0])
+    rows: list[dict[str, Value]] = []
+    for number, seq in held:
+        run, kind, text = deltas[number].run, deltas[number].kind, deltas[number].text
+        row = {"of_organisation": run.organisation_id, "chat_id": run.chat_id, "seq": seq, "run_id": run.id}
+        rows.append({**row, "at": now, "kind": kind, "text": text})
+        tx.announce(Event(run.organisation_id, run.chat_id, seq, now, kind, run.id, text=text))
     await tx.run_many("system_delta_insert", rows)
-    return refused
+    chats = write_json([[row["of_organisation"], row["chat_id"]] for row in rows])
+    await tx.run("system_deltas_advance", chats=chats)
+    return set(range(len(deltas))) - {number for number, _ in held}
 
 
 async def fold(tx: Transaction, *, before: int, limit: int) -> int:

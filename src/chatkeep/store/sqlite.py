@@ -61,27 +61,31 @@ class SqliteTransaction:
         try:
             self._execute(name, values)
         except apsw.ConstraintError as error:
-            raise translate(
-                error
-            ) from error  # here and not in the writer: a body may say what the conflict is about
+            raise translate(error) from error  # not in the writer: a body may say what the conflict is about
         return self._connection.changes()
 
     async def run_many(self, name: str, /, rows: Sequence[Mapping[str, Value]]) -> None:
         """Write each of `rows` with the same statement."""
-        for values in rows:
-            await self.run(name, **values)
+        bound = [self._bound(name, dict(row)) for row in rows]
+        try:
+            self._connection.executemany(self._sql[name], bound)
+        except apsw.ConstraintError as error:
+            raise translate(error) from error
 
     def announce(self, event: Event) -> None:
         """Have an event told once it is durable."""
         self.announced.append(event)
 
     def _execute(self, name: str, values: dict[str, Any]) -> apsw.Cursor:
+        return self._connection.execute(self._sql[name], self._bound(name, values))
+
+    def _bound(self, name: str, values: dict[str, Any]) -> dict[str, Any]:
         if self.organisation_id is not None:
             assert not name.startswith(statements.SYSTEM), f"{name} needs a system transaction"
             values["organisation_id"] = self.organisation_id
         else:
             assert name.startswith(statements.SYSTEM), f"{name} needs an organisation"
-        return self._connection.execute(self._sql[name], values)
+        return values
 
 
 def drive(coroutine: Any) -> Any:

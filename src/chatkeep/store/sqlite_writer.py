@@ -121,19 +121,25 @@ class Writer:
         if self._lost is not None:
             return _fail(batch, self._lost)
         execute = self.connection.execute
+        is_alone = (
+            len(batch) == 1
+        )  # then the transaction is its savepoint, which would copy every page it touches
         try:
             execute("BEGIN IMMEDIATE")
             for job in batch:
-                execute("SAVEPOINT body")
+                if not is_alone:
+                    execute("SAVEPOINT body")
                 try:
                     job.result = job.step()
                 except Exception as error:  # the error belongs to the body's caller, whatever it is
                     if not self.connection.in_transaction:
                         raise
                     job.error = translate(error) if isinstance(error, apsw.Error) else error
-                    execute("ROLLBACK TO body")
-                execute("RELEASE body")
-            execute("COMMIT")
+                    execute("ROLLBACK" if is_alone else "ROLLBACK TO body")
+                if not is_alone:
+                    execute("RELEASE body")
+            if self.connection.in_transaction:
+                execute("COMMIT")
         except apsw.Error as error:
             self._undo(batch, translate(error))
 

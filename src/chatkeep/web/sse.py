@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import orjson
+from starlette.requests import Request
 from starlette.responses import StreamingResponse
 
 HEADERS = {"cache-control": "no-cache, no-transform", "x-accel-buffering": "no"}
 HEARTBEAT = b": \n\n"
+WRITE_NOW = "chatkeep.write_now"
+Write = Callable[[bytes], bool]
+"""Writes a piece of a body that is under way at once, or says that it cannot (the client is slow, or gone)."""
 
 
 def data(value: object, *, event: str | None = None, seq: int | None = None) -> bytes:
@@ -21,3 +25,11 @@ def data(value: object, *, event: str | None = None, seq: int | None = None) -> 
 def stream(events: AsyncIterator[bytes], *, headers: dict[str, str] | None = None) -> StreamingResponse:
     """A streaming answer. `events` is an async generator that says `HEARTBEAT` when there is nothing else to say."""
     return StreamingResponse(events, media_type="text/event-stream", headers={**HEADERS, **(headers or {})})
+
+
+def writer(request: Request) -> Write | None:
+    """A way past all layers to the request's connection, for a stream whose every piece so far is sent; None where the
+    server has none. It is an ASGI extension of `edge.protocol`.
+    """
+    write: Write | None = (request.scope.get("extensions") or {}).get(WRITE_NOW)
+    return write

@@ -90,10 +90,9 @@ class Journal:
     @staticmethod
     async def say(store: Store, *said: tuple[Run, str], kind: EventKind = "run.delta") -> list[Delta]:
         """One tick; what was refused."""
-        deltas = [
-            Delta(run.organisation_id, run.chat_id, run.id, run.epoch, kind, text) for run, text in said
-        ]
-        return await store.write(None, partial(events.append_deltas, deltas=deltas, now=20))
+        deltas = [Delta(run, kind, text) for run, text in said]
+        refused = await store.write(None, partial(events.append_deltas, deltas=deltas, now=20))
+        return [delta for number, delta in enumerate(deltas) if number in refused]
 
     @staticmethod
     async def end(store: Store, run: Run, *, now: int = 50) -> bool:
@@ -256,7 +255,7 @@ class DeltasContract(Journal):
         before = (await self.journal(ready), await self.head(ready))
         heard = Heard(ready)
         refused = await self.say(ready, (run, "late"), (good, "in time"))
-        assert [(each.run_id, each.text) for each in refused] == [(run.id, "late")]
+        assert [(each.run.id, each.text) for each in refused] == [(run.id, "late")]
         assert (await self.journal(ready), await self.head(ready)) == before
         assert (await self.journal(ready, SECOND))[-1] == (3, "run.delta", "in time")
         assert heard.numbers == [3]

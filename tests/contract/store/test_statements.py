@@ -18,8 +18,8 @@ from tests.contract.store.place import texts
 EXAMINES = "system_check_"
 """What `chatkeep doctor` runs: it reads whole tables, for that is what it is for."""
 SOURCE = Path(chatkeep.__file__).parent
-VALUES = "json_each VIRTUAL TABLE"
-"""The values that were bound, as rows: as many as the caller named."""
+VALUES = "VIRTUAL TABLE"
+"""json_each: the values that were bound, as rows; as many as the caller named."""
 OF_ORGANISATION, OF_CHAT = "organisation_id=?", "organisation_id=? AND chat_id=?"
 WALKS = {
     **dict.fromkeys(("chats", "messages", "documents", "runs"), (OF_ORGANISATION,)),

@@ -174,7 +174,7 @@ async def test_a_full_store_gets_it_all_in_order_once_there_is_room(
         said = [f"{number} {'x' * 90_000}" for number in range(3)]
         writer.add(growing, "run.delta", said[0])
         async with asyncio.timeout(PATIENCE_S):
-            while not growing.said or growing in writer._writing:  # noqa: ASYNC110 - the writer tells nobody
+            while not growing or growing in writer._writing:  # noqa: ASYNC110 - the writer tells nobody
                 await asyncio.sleep(0.005)
         assert await pieces_of(office, started) == []
         writer.add(growing, "run.delta", said[1])

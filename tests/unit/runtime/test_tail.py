@@ -11,7 +11,7 @@ import pytest
 
 from chatkeep.domain.errors import NotFound, RateLimited, Unauthenticated
 from chatkeep.domain.ids import ChatId
-from chatkeep.runtime.tail import STREAMS_RETRY_S, Recheck, Tail
+from chatkeep.runtime.tail import STREAMS_RETRY_S, Reader, Recheck, Tail
 from chatkeep.services import chats
 from chatkeep.services.context import Context
 from chatkeep.services.journal import Batch, Snapshot
@@ -36,7 +36,7 @@ def follow(
     async def same() -> Context:
         return office.context()
 
-    following = tail.follow(office.context(), ChatId(chat_id), after, recheck=recheck or same)
+    following = tail.follow(Reader(office.context(), recheck or same), ChatId(chat_id), after)
     return cast("AsyncGenerator[Batch, None]", following)
 
 

@@ -28,18 +28,22 @@ WHERE r.organisation_id = :organisation_id AND r.answer_id = :answer_id AND r.id
   AND e.run_id = r.id AND e.kind = 'run.delta'
 ORDER BY e.seq;
 
--- name: system_deltas_advance
--- One tick of all streams: the next sequence of each chat whose run is still ours to write.
-UPDATE chats SET version = version + 1
-FROM (SELECT value ->> 0 AS organisation_id, value ->> 1 AS run_id, value ->> 2 AS epoch FROM json_each(:batch)) AS due
-JOIN runs ON runs.organisation_id = due.organisation_id AND runs.id = due.run_id AND runs.epoch = due.epoch
-         AND runs.state = 'running' AND runs.stop_requested_at IS NULL
-WHERE chats.organisation_id = runs.organisation_id AND chats.id = runs.chat_id
-RETURNING organisation_id, id, version;
+-- name: system_deltas_held^
+-- One tick of all streams: which of the runs are still ours to write, by their place, and each chat's next sequence.
+SELECT json_group_array(json_array(claim.key, chats.version + 1))
+FROM json_each(:claims) AS claim
+JOIN runs ON runs.organisation_id = claim.value ->> 0 AND runs.id = claim.value ->> 1
+         AND runs.epoch = claim.value ->> 2 AND runs.state = 'running' AND runs.stop_requested_at IS NULL
+JOIN chats ON chats.organisation_id = runs.organisation_id AND chats.id = runs.chat_id;
 
 -- name: system_delta_insert!
 INSERT INTO events (organisation_id, chat_id, seq, at, kind, run_id, text)
 VALUES (:of_organisation, :chat_id, :seq, :at, :kind, :run_id, :text);
+
+-- name: system_deltas_advance!
+UPDATE chats SET version = version + 1
+FROM json_each(:chats) AS chat
+WHERE chats.organisation_id = chat.value ->> 0 AND chats.id = chat.value ->> 1;
 
 -- name: system_runs_to_fold
 SELECT organisation_id, id, chat_id, first_seq, last_seq FROM runs

@@ -12,8 +12,9 @@ from chatkeep.dialects.native import events, wire_events
 from chatkeep.dialects.native.manner import MANNER, Caller
 from chatkeep.dialects.native.routes.chats import ChatPath
 from chatkeep.domain.errors import ChatkeepError, InvalidField
+from chatkeep.domain.event import Event
 from chatkeep.domain.ids import ChatId
-from chatkeep.runtime.tail import Recheck
+from chatkeep.runtime.tail import Reader, Recheck
 from chatkeep.services import chats, journal
 from chatkeep.services.context import Context
 from chatkeep.services.journal import Batch, Snapshot
@@ -62,7 +63,7 @@ async def follow(
     await chats.peek(ctx, ChatId(chat_id))
     if wait_s is not None:
         return JsonAnswer(await _page(house, ctx, ChatId(chat_id), cursor, wait_s, recheck))
-    frames = _frames(house, ctx, ChatId(chat_id), cursor, recheck)
+    frames = _frames(house, ctx, ChatId(chat_id), cursor, recheck, sse.writer(request))
     first = await anext(frames)  # what is refused is refused before the stream begins
     return sse.stream(_from(first, frames))
 
@@ -93,13 +94,19 @@ async def _from(first: bytes, frames: AsyncGenerator[bytes, None]) -> AsyncItera
 
 
 async def _frames(
-    house: House, ctx: Context, chat_id: ChatId, cursor: int | None, recheck: Recheck
+    house: House, ctx: Context, chat_id: ChatId, cursor: int | None, recheck: Recheck, write: sse.Write | None
 ) -> AsyncGenerator[bytes, None]:
+    def offer(event: Event) -> bool:
+        nonlocal cursor
+        if write is None or not write(_frame(event)):
+            return False
+        cursor = event.seq
+        return True
+
     with house.tail.admitted(ctx):
         yield RETRY
-        following = cast(
-            "AsyncGenerator[Batch, None]", house.tail.follow(ctx, chat_id, cursor, recheck=recheck)
-        )
+        reader = Reader(ctx, recheck, offer=offer)
+        following = cast("AsyncGenerator[Batch, None]", house.tail.follow(reader, chat_id, cursor))
         try:
             async with aclosing(following):
                 async for batch in following:
@@ -108,9 +115,7 @@ async def _frames(
                         yield sse.data(events.snapshot(batch), event="snapshot", seq=cursor)
                     elif batch:
                         cursor = batch[-1].seq
-                        yield b"".join(
-                            sse.data(events.event(each), event=each.kind, seq=each.seq) for each in batch
-                        )
+                        yield b"".join([_frame(event) for event in batch])
                     else:
                         yield sse.HEARTBEAT
             await chats.peek(ctx, chat_id)
@@ -120,3 +125,7 @@ async def _frames(
             return
         again: wire_events.Reconnect = {"type": "reconnect", "after": cursor or 0}
         yield sse.data(again, event="reconnect", seq=cursor)
+
+
+def _frame(event: Event) -> bytes:
+    return sse.data(events.event(event), event=event.kind, seq=event.seq)

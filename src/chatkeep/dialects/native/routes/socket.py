@@ -17,6 +17,7 @@ from chatkeep.dialects.native.routes.generate import said_by, wish_of
 from chatkeep.dialects.native.wire_socket import AnyFrame
 from chatkeep.domain.errors import ChatkeepError, InvalidField
 from chatkeep.domain.ids import ChatId, RunId
+from chatkeep.runtime.tail import Reader
 from chatkeep.services import chats, runs
 from chatkeep.services.journal import Batch, Snapshot
 from chatkeep.web.dialect import house_of, make_router
@@ -60,7 +61,8 @@ async def _serve(house: House, socket: Socket, chat_id: ChatId, after: int | Non
 
 async def _show(house: House, socket: Socket, chat_id: ChatId, cursor: int | None) -> None:
     following = cast(
-        "AsyncGenerator[Batch, None]", house.tail.follow(socket.ctx, chat_id, cursor, recheck=socket.recheck)
+        "AsyncGenerator[Batch, None]",
+        house.tail.follow(Reader(socket.ctx, socket.recheck), chat_id, cursor),
     )
     async with aclosing(following):
         async for batch in following:
