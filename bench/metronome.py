@@ -6,10 +6,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import re
 import sys
 from collections.abc import AsyncGenerator
+from typing import ClassVar, cast
 
-from aiohttp import web
+import uvloop
 
 from chatkeep import wiring
 from chatkeep.cli import main
@@ -19,7 +22,6 @@ from chatkeep.models.port import Finished, ModelListing, Piece, Prompt, Provider
 PER_S = 50
 WORD = "word "
 NAME = "metronome"
-_CHUNK = b'data: {"choices":[{"index":0,"delta":{"content":"%b"}}]}\n\n' % WORD.encode()
 
 
 class Beat:
@@ -77,32 +79,78 @@ def _providers(settings: Settings) -> dict[str, Provider]:
     return {NAME: Metronome()}  # whatever is configured
 
 
-def _upstream() -> web.Application:
-    beat = Beat()
+class _Upstream(asyncio.Protocol):
+    """One connection of an OpenAI-compatible API that says a word a beat: as little work as can be beside the load."""
 
-    async def models(_: web.Request) -> web.Response:
-        return web.json_response({"data": [{"id": NAME, "context_window": 100_000}]})
+    speaking: ClassVar[set[_Upstream]] = set()
 
-    async def complete(request: web.Request) -> web.StreamResponse:
-        words = (await request.json()).get("max_tokens") or PER_S
-        response = web.StreamResponse(headers={"content-type": "text/event-stream"})
-        await response.prepare(request)
-        for _ in range(words):
-            await beat.wait()
-            await response.write(_CHUNK)
-        await response.write(b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n')
-        await response.write(b"data: [DONE]\n\n")
-        return response
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._received = b""
+        self._words_left = 0
 
-    application = web.Application()
-    application.router.add_get("/v1/models", models)
-    application.router.add_post("/v1/chat/completions", complete)
-    return application
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.speaking.discard(self)
+
+    def data_received(self, data: bytes) -> None:
+        self._received += data
+        head, found, body = self._received.partition(b"\r\n\r\n")
+        length = re.search(rb"(?i)content-length: (\d+)", head)
+        if not found or len(body) < (int(length[1]) if length else 0):
+            return
+        if head.startswith(b"GET"):
+            listing = json.dumps({"data": [{"id": NAME, "context_window": 100_000}]}).encode()
+            self._transport.write(_head("application/json") + _chunk(listing) + _chunk(b""))
+            self._transport.close()
+        else:
+            self._words_left = json.loads(body).get("max_tokens") or PER_S
+            self._transport.write(_head("text/event-stream"))
+            self.speaking.add(self)
+
+    def beat(self) -> None:
+        """Say a word."""
+        self._words_left -= 1
+        self._transport.write(_WORD_CHUNK)
+        if not self._words_left:
+            self.speaking.discard(self)
+            self._transport.write(_LAST_CHUNKS)
+            self._transport.close()
+
+
+def _head(content_type: str) -> bytes:
+    lines = [
+        "HTTP/1.1 200 OK",
+        f"Content-Type: {content_type}",
+        "Transfer-Encoding: chunked",
+        "Connection: close",
+    ]
+    return "\r\n".join([*lines, "", ""]).encode()
+
+
+def _chunk(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+_WORD_CHUNK = _chunk(b'data: {"choices":[{"index":0,"delta":{"content":"%b"}}]}\n\n' % WORD.encode())
+_LAST_CHUNKS = _chunk(
+    b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
+) + _chunk(b"")
+
+
+async def _serve_upstream(port: int) -> None:
+    loop = asyncio.get_running_loop()
+    await loop.create_server(_Upstream, "127.0.0.1", port)
+    due = loop.time()
+    while True:
+        due = max(due + 1 / PER_S, loop.time())
+        await asyncio.sleep(due - loop.time())
+        for connection in tuple(_Upstream.speaking):
+            connection.beat()
 
 
 if __name__ == "__main__":
     if sys.argv[1] == "upstream":
-        web.run_app(_upstream(), host="127.0.0.1", port=int(sys.argv[2]), print=None)
+        uvloop.run(_serve_upstream(int(sys.argv[2])))
     else:
         wiring.make_providers = _providers
         main()

@@ -85,7 +85,7 @@ class OpenAiCompatible:
                     for piece in self._understood(answer.take, data):
                         yield piece
                     # Set after the pieces were taken: a slow reader is not the upstream's silence.
-                    deadline_s = self._next_deadline_s(answer, deadline_s)
+                    deadline_s = self._next_deadline_s(answer, deadline_s, watch.now_s())
                 if not received:
                     break
         finally:
@@ -187,10 +187,10 @@ class OpenAiCompatible:
             body = b""  # what is known already must do
         return self._failed(what, body.decode(errors="replace"))
 
-    def _next_deadline_s(self, answer: CompletionStream, deadline_s: float) -> float:
+    def _next_deadline_s(self, answer: CompletionStream, deadline_s: float, now_s: float) -> float:
         if answer.is_whole:
-            return _now_s() + min(_USAGE_GRACE_S, self._silence_timeout_s)
-        return _now_s() + self._silence_timeout_s if answer.has_begun else deadline_s
+            return now_s + min(_USAGE_GRACE_S, self._silence_timeout_s)
+        return now_s + self._silence_timeout_s if answer.has_begun else deadline_s
 
     def _events(self, events: EventStream, received: bytes) -> Iterator[bytes]:
         try:

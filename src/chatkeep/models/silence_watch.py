@@ -17,6 +17,7 @@ class SilenceWatch:
         self.has_given_up = False
         self._give_up = give_up
         self._loop = asyncio.get_running_loop()
+        self.now_s = self._loop.time  # asked once a word: finding the loop would be a system call each time
         self._deadline_s = math.inf
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at_s = math.inf
@@ -44,7 +45,7 @@ class SilenceWatch:
 
     def _look(self) -> None:
         self._timer_at_s = math.inf
-        if self._loop.time() >= self._deadline_s:
+        if self.now_s() >= self._deadline_s:
             self.has_given_up = True
             self._give_up()
         elif self._deadline_s < math.inf:

@@ -10,6 +10,8 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from math import inf
+from time import monotonic
 from typing import Protocol
 
 from chatkeep.domain.event import Event
@@ -24,11 +26,12 @@ Offer = Callable[[Event], bool]
 
 
 class _Waiter:
-    __slots__ = ("cursor", "offer", "woken")
+    __slots__ = ("cursor", "offer", "until_s", "woken")
 
-    def __init__(self, cursor: int, offer: Offer | None) -> None:
+    def __init__(self, cursor: int, offer: Offer | None, until_s: float) -> None:
         self.cursor = cursor
         self.offer = offer
+        self.until_s = until_s
         self.woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def takes(self, event: Event) -> bool:
@@ -74,22 +77,27 @@ class Channel:
             return None
         return [recent[index] for index in range(first, len(recent))]
 
-    async def wait(self, cursor: int = 0, offer: Offer | None = None) -> int:
-        """Return with the next event, or when somebody else has everybody look.
+    async def wait(self, cursor: int = 0, offer: Offer | None = None, until_s: float = inf) -> int:
+        """Return with the next event, soon after `until_s` (of `time.monotonic`), or when everybody is to look.
 
         With `offer`, events that follow `cursor` go there first, and only one that is not taken ends the waiting.
         Returns the last event that was taken, else `cursor`.
         """
-        waiter = _Waiter(cursor, offer)
+        waiter = _Waiter(cursor, offer, until_s)
         self._waiting.append(waiter)
         await waiter.woken
         return waiter.cursor
 
     def wake(self) -> None:
         """Have everybody look."""
-        waiting, self._waiting = self._waiting, []
-        for waiter in waiting:
-            waiter.wake()
+        self.wake_due(inf)
+
+    def wake_due(self, now_s: float) -> None:
+        """Have those look whose time has come."""
+        for waiter in self._waiting:
+            if waiter.until_s <= now_s:
+                waiter.wake()
+        self._waiting = [waiter for waiter in self._waiting if not waiter.woken.done()]
 
 
 class Bell(Protocol):
@@ -105,7 +113,7 @@ class Bell(Protocol):
 
 
 class LocalBell:
-    """The bell of one process: it rings with the process's own commits, and every `look_s` for who waits too long."""
+    """The bell of one process: it rings with its commits, and looks every `look_s` whose time has come."""
 
     def __init__(self, look_s: float = LOOK_S) -> None:
         self._look_s = look_s
@@ -146,6 +154,8 @@ class LocalBell:
 
     def _look_again(self) -> None:
         # One timer for all who wait: one of its own for each would cost more than what it waits for.
-        self.wake_all()
+        now_s = monotonic()
+        for channel in self._channels.values():
+            channel.wake_due(now_s)
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(self._look_s, self._look_again) if self._channels else None

@@ -116,8 +116,15 @@ class Tail:
                 elif now - heard >= limits.sse_heartbeat_s:
                     heard = now
                     yield []
-                elif (seq := await channel.wait(cursor, reader.offer)) != cursor:
-                    cursor, heard = seq, time.monotonic()
+                else:
+                    until_s = min(
+                        heard + limits.sse_heartbeat_s,
+                        checked + limits.stream_recheck_s,
+                        began + limits.stream_age_s,
+                    )
+                    seq = await channel.wait(cursor, reader.offer, until_s)
+                    if seq != cursor:
+                        cursor, heard = seq, time.monotonic()
                 now = time.monotonic()  # it may have waited long
                 if (self._is_closing and told is None) or now - began >= limits.stream_age_s:
                     return
@@ -146,7 +153,7 @@ class Tail:
                     return batch
                 with suppress(TimeoutError):
                     async with asyncio.timeout(left_s):
-                        await channel.wait()
+                        await channel.wait(until_s=checked + self._limits.stream_recheck_s)
                 if time.monotonic() - checked >= self._limits.stream_recheck_s:
                     ctx, checked = await recheck(), time.monotonic()
 

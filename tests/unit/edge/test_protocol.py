@@ -8,8 +8,10 @@ from dataclasses import replace
 from time import monotonic
 
 import pytest
+from starlette.types import Receive, Scope, Send
 
 from chatkeep.edge.protocol import PIPELINED_REQUESTS_MAX, GuardedHttpProtocol
+from chatkeep.web.sse import WRITE_NOW
 from tests.unit.edge.application import App
 from tests.unit.edge.serving import QUICK, Running, running, with_lifespan
 
@@ -252,6 +254,56 @@ class TestPipelining:
         await server.empty()
         assert app.disconnects == 1
         assert len(app.scopes) == 1
+
+
+class TestWritingNow:
+    """The way past the layers for streams: in its place between what goes the ordinary way, or not at all."""
+
+    async def test_pieces_arrive_in_their_order_and_never_outside_a_body_under_way(self) -> None:
+        took = []
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            write = scope["extensions"][WRITE_NOW]
+            took.append(write(b"too early"))
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b"one ", "more_body": True})
+            took.append(write(b"two "))
+            await send({"type": "http.response.body", "body": b"three ", "more_body": True})
+            took.append(write(b"four"))
+            await send({"type": "http.response.body", "body": b""})
+            took.append(write(b"too late"))
+
+        async with running(with_lifespan(app), QUICK) as server:
+            received = await exchange(server, GET.replace(b"Host: a", b"Host: a\r\nConnection: close"))
+            old = await exchange(server, b"GET / HTTP/1.0\r\n\r\n")
+        assert took[:4] == [False, True, True, False]
+        chunks = b"4\r\none \r\n4\r\ntwo \r\n6\r\nthree \r\n4\r\nfour\r\n0\r\n\r\n"
+        assert received.partition(b"\r\n\r\n")[2] == chunks
+        assert b"too" not in old
+
+    async def test_a_client_that_does_not_read_gets_nothing_more_and_one_that_is_gone_neither(self) -> None:
+        written, seen = 0, asyncio.Event()
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            nonlocal written
+            write = scope["extensions"][WRITE_NOW]
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b"begun", "more_body": True})
+            while write(b"x" * 10_000):
+                written += 1
+                await asyncio.sleep(0)
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            assert not write(b"gone")
+            seen.set()
+
+        async with running(with_lifespan(app), replace(QUICK, write_stall_s=0.3)) as server:
+            reader, writer = await server.connect()
+            writer.write(GET)
+            await reader.readuntil(b"begun")
+            await asyncio.wait_for(seen.wait(), 10)  # cut off as one that takes nothing
+            writer.close()
+        assert 0 < written < 10_000
 
 
 async def test_default_limits_serve_large_headers_and_bodies(app: App) -> None:

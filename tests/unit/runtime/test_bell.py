@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from time import monotonic
 
 import pytest
 
@@ -66,13 +67,68 @@ async def test_an_event_wakes_everybody_who_waits() -> None:
     assert channel._waiting == []
 
 
-async def test_whoever_is_told_nothing_looks_by_itself_now_and_then() -> None:
+async def test_whoever_is_told_nothing_looks_by_itself_when_its_time_has_come() -> None:
     bell = LocalBell(look_s=0.02)
     with bell.watch(HERE, CHAT) as channel:
+        patient = asyncio.ensure_future(channel.wait())
         for _ in range(2):
-            await asyncio.wait_for(channel.wait(), PATIENCE_S)
+            await asyncio.wait_for(channel.wait(until_s=monotonic() + 0.01), PATIENCE_S)
+        assert not patient.done()
+        patient.cancel()
     await asyncio.sleep(0.03)
     assert bell._timer is None, "with nobody there, nothing ticks"
+
+
+async def test_who_offers_to_take_events_is_not_woken_for_them() -> None:
+    channel, taken = channel_of(5), []
+
+    def offer(each: Event) -> bool:
+        taken.append(each.seq)
+        return each.seq != 8
+
+    task = asyncio.ensure_future(channel.wait(5, offer))
+    for seq in (6, 7):
+        await asyncio.sleep(0)
+        channel.add(event(seq))
+    await asyncio.sleep(0)
+    assert (taken, task.done()) == ([6, 7], False)
+    channel.add(event(8))
+    assert await asyncio.wait_for(task, PATIENCE_S) == 7, (
+        "the one it did not take is for the store or the channel"
+    )
+    assert channel.after(7) == [event(8)]
+    assert taken == [6, 7, 8]
+
+
+async def test_an_event_that_does_not_follow_is_not_offered() -> None:
+    channel = Channel()
+    taken: list[int] = []
+
+    def offer(each: Event) -> bool:
+        taken.append(each.seq)
+        return True
+
+    task = asyncio.ensure_future(channel.wait(5, offer))
+    await asyncio.sleep(0)
+    channel.add(event(7))
+    assert await asyncio.wait_for(task, PATIENCE_S) == 5
+    assert taken == []
+
+
+async def test_who_is_to_look_is_offered_nothing_until_then() -> None:
+    channel = Channel()
+    taken: list[int] = []
+
+    def offer(each: Event) -> bool:
+        taken.append(each.seq)
+        return True
+
+    task = asyncio.ensure_future(channel.wait(5, offer))
+    await asyncio.sleep(0)
+    channel.wake()
+    channel.add(event(6))
+    assert await asyncio.wait_for(task, PATIENCE_S) == 5
+    assert (taken, channel.after(5)) == ([], [event(6)])
 
 
 async def test_who_is_cancelled_waits_no_more() -> None:
