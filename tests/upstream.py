@@ -42,6 +42,7 @@ class Script:
     failure: Failure | None = None
     finish_reason: str = "stop"
     usage: tuple[int, int] | None = (7, 5)
+    cost: float | None = None
     sends_done: bool = True
 
 
@@ -217,9 +218,15 @@ def finish_event(reason: str = "stop") -> bytes:
     return event({"id": "1", "choices": [{"index": 0, "delta": {}, "finish_reason": reason}]})
 
 
-def usage_event(read: int, written: int) -> bytes:
-    """The count of tokens as it goes over the wire."""
-    usage = {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
+def usage_event(read: int, written: int, cost: float | None = None) -> bytes:
+    """The count of tokens as it goes over the wire, with what they cost where the provider tells it."""
+    usage: dict[str, Any] = {
+        "prompt_tokens": read,
+        "completion_tokens": written,
+        "total_tokens": read + written,
+    }
+    if cost is not None:
+        usage["cost"] = cost
     return event({"id": "1", "choices": [], "usage": usage})
 
 
@@ -256,7 +263,7 @@ async def _play(
             pass
     await response.write(finish_event(script.finish_reason))
     if script.usage is not None and (body.get("stream_options") or {}).get("include_usage"):
-        await response.write(usage_event(*script.usage))
+        await response.write(usage_event(*script.usage, script.cost))
     if script.sends_done:
         await response.write(DONE)
 

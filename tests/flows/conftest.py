@@ -26,6 +26,7 @@ async def office(shared_world: World) -> AsyncIterator[Office]:
     upstream = shared_world.upstream
     upstream.requests.clear()
     upstream.headers.clear()
+    upstream.disconnects = 0
     office = Office(shared_world.server, shared_world.clock, upstream, await shared_world.organisation())
     async with office.client:
         yield office

@@ -76,6 +76,7 @@ async def test_a_new_chat_answers_and_reads_back_with_every_field(world: World) 
     world.upstream.play(Script(["Hel", "lo"], usage=(3, 2)))
     answer = await ask(world, headers, "Hi", modelId=model_id, systemPrompt="Be brief.", maxTokens=20)
     assert answer["usage"] == {"inputTokens": 3, "outputTokens": 2, "totalTokens": 5}
+    assert answer["message"]["cost"] is None
     chat = await get(world, headers, f"/v1/chats/{answer['id']}")
     assert list(chat) == FIELDS
     assert all(list(message) == MESSAGE_FIELDS for message in chat["messages"])

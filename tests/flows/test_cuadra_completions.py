@@ -50,6 +50,17 @@ async def test_a_stream_to_the_letter(world: World) -> None:
     assert chat["messages"][3]["tokenCount"] == 2
 
 
+async def test_the_cost_stands_in_the_answer_and_in_the_streams_last_chunk(world: World) -> None:
+    world.upstream.play(*[Script(["Gruezi"], usage=(3, 2), cost=0.0015)] * 2)
+    usage = {"inputTokens": 3, "outputTokens": 2, "totalTokens": 5, "cost": "0.0015"}
+    answer = await ask(world, world.owner.bearer)
+    assert (answer["usage"], answer["message"]["cost"]) == (usage, "0.0015")
+    response = await post(world, world.owner.bearer, chatId=answer["id"], stream=True)
+    assert chunks(response.content)[-1]["usage"] == usage
+    chat = await get(world, world.owner.bearer, f"/v1/chats/{answer['id']}")
+    assert [message["cost"] for message in chat["messages"]] == [None, "0.0015"] * 2
+
+
 async def test_a_stream_starts_a_chat_and_thinks_first(world: World) -> None:
     world.upstream.play(Script(["Yes\n\ndata: x"], reasoning=["Hmm"], usage=None))
     response = await post(world, world.owner.bearer, stream=True, modelId=await model_of(world))

@@ -33,7 +33,7 @@ async def test_an_answer_has_its_model_time_and_tokens(office: Office) -> None:
     message = answer["message"]
     assert (message["role"], message["content"], message["status"]) == ("assistant", "Hello", "complete")
     assert (message["input_tokens"], message["output_tokens"]) == (7, 5)
-    assert answer["usage"] == {"input_tokens": 7, "output_tokens": 5, "total_tokens": 12}
+    assert answer["usage"] == {"input_tokens": 7, "output_tokens": 5, "total_tokens": 12, "cost": None}
     assert message["model_id"] == chat["model_id"]
     assert message["response_time_ms"] >= 0
     assert message["author_id"] is None

@@ -103,7 +103,7 @@ EVERYTHING = {
     "pinned": True,
     "archived": True,
 }
-FULL = Script(["An ", "answer"], reasoning=["Well, "], usage=(7, 5))
+FULL = Script(["An ", "answer"], reasoning=["Well, "], usage=(7, 5), cost=0.0015)
 VERBS: dict[str, Verb] = {
     "append": request("POST", "/messages", messages=[{"role": "user", "content": "a"}] * 3),
     "change": request("PATCH", "", **EVERYTHING),

@@ -25,6 +25,8 @@ CARD: dict[str, Any] = {
     "supports_vision": False,
     "supports_reasoning": None,
     "credit_multiplier": 1.5,
+    "input_price": "0.150",
+    "output_price": "0",
     "model_tier": "premium",
     "lifecycle_state": "deprecated",
     "end_of_life_at": "2030-01-01T00:00:00.000001Z",
@@ -147,6 +149,12 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"max_tokens_per_request": 200_001}, "max_tokens_per_request"),
     ({"credit_multiplier": "nan"}, "credit_multiplier"),
     ({"credit_multiplier": "inf"}, "credit_multiplier"),
+    *(
+        ({field: price}, field)
+        for field in ("input_price", "output_price")
+        for price in ("", "-1", "+1", "1e3", "nan", "inf", ".5", "5.", "1,5", "1.5\n", "٣", 0.15, "1" * 10)
+    ),
+    ({"input_price": "0.0000000000001"}, "input_price"),
     ({"model_tier": "gold"}, "model_tier"),
     ({"lifecycle_state": "dead"}, "lifecycle_state"),
     ({"end_of_life_at": "tomorrow"}, "end_of_life_at"),

@@ -19,6 +19,8 @@ class ModelCard:
 
     A model without a provider (a "user model") answers through its `parent_model_id`, under its own `system_prompt`.
     `context_window` and `max_tokens_per_request` in tokens, `end_of_life_at` in microseconds UTC.
+    Prices are money for a million tokens as decimal text, None where they are not known; whose currency, the operator
+    knows. A model that answers through its parent has the parent's where it has none itself.
     """
 
     display_name: str
@@ -32,6 +34,8 @@ class ModelCard:
     supports_vision: bool | None = None
     supports_reasoning: bool | None = None
     credit_multiplier: float | None = None
+    input_price: str | None = None
+    output_price: str | None = None
     model_tier: ModelTier | None = None
     lifecycle_state: LifecycleState = "active"
     end_of_life_at: int | None = None

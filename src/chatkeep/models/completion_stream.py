@@ -10,6 +10,7 @@ from typing import Any, TypeGuard
 
 import orjson
 
+from chatkeep.domain.money import reported_cost
 from chatkeep.domain.usage import Usage
 from chatkeep.models.output_text import OutputText, clean
 from chatkeep.models.port import Finished, Piece, ReasoningDelta, TextDelta
@@ -127,7 +128,9 @@ def _usage(value: object) -> Usage | None:
     if not isinstance(value, dict):
         return None
     read, written = value.get("prompt_tokens"), value.get("completion_tokens")
-    return Usage(read, written) if _is_count(read) and _is_count(written) else None
+    if not _is_count(read) or not _is_count(written):
+        return None
+    return Usage(read, written, reported_cost(value.get("cost")))  # OpenRouter tells it
 
 
 def _is_count(value: object) -> TypeGuard[int]:

@@ -15,6 +15,7 @@ import aiohttp
 import orjson
 
 from chatkeep.domain.errors import ProviderFailed
+from chatkeep.domain.money import price_from
 from chatkeep.models.completion_stream import CompletionStream, Malformed, parse_json
 from chatkeep.models.event_stream import EventStream, EventTooLong
 from chatkeep.models.output_text import clean
@@ -238,7 +239,7 @@ def _listings(body: Any) -> list[ModelListing]:
     if not isinstance(entries, list):
         raise Malformed("the model listing has no data")
     return [
-        ModelListing(clean(entry["id"]), _context_window(entry))
+        ModelListing(clean(entry["id"]), _context_window(entry), *_prices(entry))
         for entry in entries
         if isinstance(entry, dict) and isinstance(entry.get("id"), str)
     ]
@@ -250,3 +251,11 @@ def _context_window(entry: dict[str, Any]) -> int | None:
         if type(value) is int and value > 0:
             return value
     return None
+
+
+def _prices(entry: dict[str, Any]) -> tuple[str | None, str | None]:
+    """As OpenRouter lists them: money for one token, as text. Others write numbers of other units, which are no use."""
+    pricing = entry.get("pricing")
+    listed = (pricing.get("prompt"), pricing.get("completion")) if isinstance(pricing, dict) else (None, None)
+    read, written = (price_from(each) if isinstance(each, str) else None for each in listed)
+    return read, written

@@ -59,10 +59,15 @@ Piece = TextDelta | ReasoningDelta | Finished
 
 @dataclass(frozen=True, slots=True)
 class ModelListing:
-    """A model a provider offers; `context_window` in tokens, None where the provider does not tell."""
+    """A model a provider offers; `context_window` in tokens, prices for a million of them.
+
+    None where the provider does not tell.
+    """
 
     name: str
     context_window: int | None
+    input_price: str | None = None
+    output_price: str | None = None
 
 
 class Provider(Protocol):

@@ -199,7 +199,7 @@ class Runner:
         async with aclosing(started.route.provider.stream(asked)) as stream:  # type: ignore[type-var]  # a generator
             async for piece in stream:
                 if isinstance(piece, Finished):
-                    live.usage = piece.usage
+                    live.usage = started.route.priced(piece.usage)
                 else:
                     kind: EventKind = "run.delta" if isinstance(piece, TextDelta) else "run.reasoning"
                     self._deltas.add(live.growing, kind, piece.text)

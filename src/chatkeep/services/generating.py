@@ -57,8 +57,8 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class Generated:
-    """How generating ended: the pieces that are not in the journal yet, usage if the provider counted, time in ms, and
-    the error it broke off with.
+    """How generating ended: the pieces that are not in the journal yet, usage with its cost if the provider counted,
+    time in ms, and the error it broke off with.
     """
 
     state: RunState
@@ -224,6 +224,7 @@ async def _answer(tx: Transaction, started: StartedRun, generated: Generated) ->
         model_id=run.model_id,
         input_tokens=usage.input_tokens if usage else None,
         output_tokens=usage.output_tokens if usage else None,
+        cost=usage.cost if usage else None,
         response_time_ms=generated.response_time_ms,
     )
     await messages.answer(tx, final)

@@ -8,8 +8,10 @@ from chatkeep.domain.errors import InvalidField, NoModel, NotAllowed, NotFound
 from chatkeep.domain.ids import ModelId
 from chatkeep.domain.limits import Limits
 from chatkeep.domain.model import Model, ModelCard
+from chatkeep.domain.money import PRICE_RULE, is_price
 from chatkeep.domain.page import Page, read_cursor, write_cursor
 from chatkeep.domain.text import check_text
+from chatkeep.domain.usage import Usage
 from chatkeep.models.port import ModelListing, Provider
 from chatkeep.services import access
 from chatkeep.services.context import Context, System
@@ -26,7 +28,8 @@ DEFAULT_CONTEXT_WINDOW = 8_192
 class Route:
     """Who answers for a model: the provider, the model's name there, and the prompt that belongs to the model.
 
-    `context_window` and `max_tokens` (of one answer; None: as many as the provider likes) in tokens.
+    `context_window` and `max_tokens` (of one answer; None: as many as the provider likes) in tokens;
+    prices for a million of them, as they were when the run began.
     """
 
     provider: Provider
@@ -34,6 +37,12 @@ class Route:
     system_prompt: str | None
     context_window: int
     max_tokens: int | None
+    input_price: str | None
+    output_price: str | None
+
+    def priced(self, usage: Usage | None) -> Usage | None:
+        """What a call used, with what it cost where that is known."""
+        return None if usage is None else usage.priced(self.input_price, self.output_price)
 
 
 async def list_models(ctx: Context, *, cursor: str | None, limit: int) -> Page[Model]:
@@ -156,9 +165,16 @@ async def route(tx: Transaction, system: System, model_id: ModelId | None) -> tu
     if answering is None:
         raise InvalidField("model_id", "this model has no provider that can answer now")
     source, provider = answering
-    name = source.card.model_name or source.id
-    max_tokens = least(found.card.max_tokens_per_request, source.card.max_tokens_per_request)
-    return found, Route(provider, name, found.card.system_prompt, found.card.context_window, max_tokens)
+    own, card = found.card, source.card
+    return found, Route(
+        provider,
+        card.model_name or source.id,
+        own.system_prompt,
+        own.context_window,
+        max_tokens=least(own.max_tokens_per_request, card.max_tokens_per_request),
+        input_price=card.input_price if own.input_price is None else own.input_price,
+        output_price=card.output_price if own.output_price is None else own.output_price,
+    )
 
 
 def least(*bounds: int | None) -> int | None:
@@ -201,6 +217,8 @@ async def _add_missing(tx: Transaction, system: System, provider: str, offered: 
             context_window=listing.context_window or DEFAULT_CONTEXT_WINDOW,
             provider=provider,
             model_name=listing.name,
+            input_price=listing.input_price,
+            output_price=listing.output_price,
             is_recommended=not await models.everything(tx),
         )
         organisation = await tx.one("organisation_get")
@@ -254,3 +272,6 @@ def _check(limits: Limits, card: ModelCard) -> None:
         raise InvalidField("context_window", f"must be 1 to {CONTEXT_WINDOW_MAX} tokens")
     if card.max_tokens_per_request is not None and not 1 <= card.max_tokens_per_request <= MAX_TOKENS_MAX:
         raise InvalidField("max_tokens_per_request", f"must be 1 to {MAX_TOKENS_MAX} tokens")
+    for field, price in (("input_price", card.input_price), ("output_price", card.output_price)):
+        if price is not None and not is_price(price):
+            raise InvalidField(field, PRICE_RULE)

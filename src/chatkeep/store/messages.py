@@ -101,6 +101,7 @@ async def answer(tx: Transaction, message: Message) -> None:
         model_id=message.model_id,
         input_tokens=message.input_tokens,
         output_tokens=message.output_tokens,
+        cost=message.cost,
         response_time_ms=message.response_time_ms,
     )
 

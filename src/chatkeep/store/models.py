@@ -72,6 +72,8 @@ def _card_values(card: ModelCard) -> dict[str, Value]:
         "supports_vision": card.supports_vision,
         "supports_reasoning": card.supports_reasoning,
         "credit_multiplier": card.credit_multiplier,
+        "input_price": card.input_price,
+        "output_price": card.output_price,
         "model_tier": card.model_tier,
         "lifecycle_state": card.lifecycle_state,
         "end_of_life_at": card.end_of_life_at,
@@ -90,7 +92,8 @@ def _model(row: Row) -> Model:
     organisation_id, model_id, display_name, description, provider, model_name, window, max_tokens, *rest = (
         row
     )
-    streaming, tools, vision, reasoning, multiplier, tier, lifecycle, end_of_life, notice, *rest = rest
+    streaming, tools, vision, reasoning, multiplier, input_price, output_price, *rest = rest
+    tier, lifecycle, end_of_life, notice, *rest = rest
     recommended, enabled, is_system, parent, profile, metadata, prompt_id, prompt, created_at, updated_at = (
         rest
     )
@@ -106,6 +109,8 @@ def _model(row: Row) -> Model:
         supports_vision=flag(vision),
         supports_reasoning=flag(reasoning),
         credit_multiplier=multiplier,
+        input_price=input_price,
+        output_price=output_price,
         model_tier=tier,
         lifecycle_state=lifecycle,
         end_of_life_at=end_of_life,

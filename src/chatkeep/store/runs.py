@@ -57,6 +57,7 @@ async def end(tx: Transaction, run: Run, ending: Ending, *, now: int) -> bool:
         error=ending.error,
         input_tokens=None if usage is None else usage.input_tokens,
         output_tokens=None if usage is None else usage.output_tokens,
+        cost=None if usage is None else usage.cost,
         response_time_ms=ending.response_time_ms,
     )
     return row is not None
@@ -155,6 +156,6 @@ async def spend(tx: Transaction, tokens: int, *, now: int) -> None:
 
 
 def _run(row: Row) -> Run:
-    usage = None if row[15] is None else Usage(row[15], row[16])
-    decoded = (read_json(row[7]), read_json(row[8]), *row[9:15], usage, *row[17:])
+    usage = None if row[15] is None else Usage(*row[15:18])
+    decoded = (read_json(row[7]), read_json(row[8]), *row[9:15], usage, *row[18:])
     return Run(*(*row[:7], *decoded))

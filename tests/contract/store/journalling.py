@@ -102,7 +102,9 @@ class Journal:
             return await runs.end(
                 tx,
                 run,
-                runs.Ending("completed", error=None, usage=Usage(3, 4), response_time_ms=5, last_seq=seq),
+                runs.Ending(
+                    "completed", error=None, usage=Usage(3, 4, "0.0015"), response_time_ms=5, last_seq=seq
+                ),
                 now=now,
             )
 

@@ -57,6 +57,32 @@ def test_a_count_that_is_none_is_not_believed(count: Any) -> None:
     assert heard(STOP | usage)[-1] == Finished(None, "stop")
 
 
+@pytest.mark.parametrize(
+    ("cost", "told"),
+    [
+        (0.00014, "0.00014"),
+        (1.4e-07, "0.00000014"),
+        (0.00014249999999999998, "0.0001425"),
+        (2, "2"),
+        (100.0, "100"),
+        (0, "0"),
+        (-0.0, "0"),
+        (1e-300, "0"),
+        (-0.1, None),
+        (1e300, None),
+        (10**400, None),
+        (float("inf"), None),
+        (float("nan"), None),
+        ("0.1", None),
+        (True, None),
+        (None, None),
+    ],
+)
+def test_what_the_provider_says_it_cost(cost: Any, told: str | None) -> None:
+    usage = {"usage": {"prompt_tokens": 3, "completion_tokens": 1, "cost": cost}}
+    assert heard(STOP | usage)[-1] == Finished(Usage(3, 1, told), "stop")
+
+
 def test_only_the_first_of_many_choices_is_heard() -> None:
     other = {"choices": [{"index": 1, "delta": {"content": "no"}, "finish_reason": "length"}]}
     assert heard(delta(content="yes"), other, STOP) == [TextDelta("yes"), Finished(None, "stop")]

@@ -502,6 +502,7 @@ async def test_the_listing_tells_context_windows_where_the_server_does(
         {"id": "vllm", "max_model_len": 4096},
         {"id": "fast", "context_window": 8192, "context_length": 1},
         {"id": "odd\0", "context_length": "long"},
+        {"id": "priced", "pricing": {"prompt": "0.00000015", "completion": "0"}},
         {"name": "no id"},
         "no object",
     ]
@@ -511,6 +512,7 @@ async def test_the_listing_tells_context_windows_where_the_server_does(
         ModelListing("vllm", 4096),
         ModelListing("fast", 8192),
         ModelListing("odd\ufffd", None),
+        ModelListing("priced", None, "0.15", "0"),
     ]
     assert upstream.headers[0]["Authorization"] == f"Bearer {KEY}"
 

@@ -270,13 +270,18 @@ async def test_a_bug_at_the_end_of_a_run_is_an_error_of_its_chat_too(office: Off
         return (200, b"" * (1 // 0)) if outcome.error is None else (502, b"failed")
 
     said = [NewMessage("user", "Question")]
-    office.upstream.play(Script(["Answer"]))
+    office.upstream.play(Script(["Answer"], usage=(7, 5), cost=0.5))
     started = await runs.start(claimed, ChatId(chat["id"]), said, Wish(settle=settle))
     with structlog.testing.capture_logs() as logged:
         outcome = await asyncio.wait_for(
             Runner(office.system, wall_s=60).begin(started).outcome(), PATIENCE_S
         )
     assert outcome.error == INTERNAL_ERROR
+    assert outcome.usage == Usage(7, 5, "0.5"), "what was paid for is known also of an answer that failed"
+    assert outcome.message is not None
+    assert outcome.message.cost == "0.5"
+    kept = await runs.get(ctx, started.run.chat_id, started.run.id)
+    assert (kept.state, kept.usage) == ("failed", outcome.usage)
     assert "run's end failed" in [entry["event"] for entry in logged]
     assert await state(office, started) == (
         "error",

@@ -143,14 +143,17 @@ def model_out(value: Model) -> wire.ModelOut:
 
 
 def usage(value: Usage | None) -> wire.UsageOut | None:
-    """Token counts, or None where the provider did not count."""
+    """Token counts, or None where the provider did not count; the cost only where it is known."""
     if value is None:
         return None
-    return {
+    out: wire.UsageOut = {
         "inputTokens": value.input_tokens,
         "outputTokens": value.output_tokens,
         "totalTokens": value.total_tokens,
     }
+    if value.cost is not None:
+        out["cost"] = value.cost
+    return out
 
 
 def new_chat(body: wire.ChatIn, *, ephemeral_ttl_s: int) -> NewChat:

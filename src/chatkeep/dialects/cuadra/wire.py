@@ -252,11 +252,12 @@ class ChatOut(TypedDict):
 
 
 class UsageOut(TypedDict):
-    """Tokens as the provider counted them."""
+    """Tokens as the provider counted them, and their cost as decimal text where it is known."""
 
     inputTokens: int
     outputTokens: int
     totalTokens: int
+    cost: NotRequired[str]
 
 
 class Completion(TypedDict):

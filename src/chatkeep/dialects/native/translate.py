@@ -124,6 +124,8 @@ def model_out(value: Model) -> wire.ModelOut:
         "supports_vision": card.supports_vision,
         "supports_reasoning": card.supports_reasoning,
         "credit_multiplier": card.credit_multiplier,
+        "input_price": card.input_price,
+        "output_price": card.output_price,
         "model_tier": card.model_tier,
         "lifecycle_state": card.lifecycle_state,
         "end_of_life_at": iso_z_or_none(card.end_of_life_at),
@@ -142,13 +144,14 @@ def model_out(value: Model) -> wire.ModelOut:
 
 
 def usage(value: Usage | None) -> wire.UsageOut | None:
-    """Token counts, or None where the provider did not count."""
+    """Token counts and their cost, or None where the provider did not count."""
     if value is None:
         return None
     return {
         "input_tokens": value.input_tokens,
         "output_tokens": value.output_tokens,
         "total_tokens": value.total_tokens,
+        "cost": value.cost,
     }
 
 

@@ -7,8 +7,11 @@ from typing import Annotated, Any, Literal, NotRequired
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from typing_extensions import TypedDict
 
+from chatkeep.domain.money import PRICE_PATTERN
+
 Id = Annotated[str, StringConstraints(pattern="^[A-Za-z0-9._:@/+=-]{1,128}$")]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"\S")]
+Price = Annotated[str, StringConstraints(pattern=PRICE_PATTERN)]
 JsonMap = dict[str, Any]
 Role = Literal["user", "assistant", "system", "tool"]
 Visibility = Literal["private", "organization", "shared"]
@@ -128,6 +131,12 @@ class ModelIn(Strict):
     supports_vision: bool | None = None
     supports_reasoning: bool | None = None
     credit_multiplier: float | None = Field(None, allow_inf_nan=False)
+    input_price: Price | None = Field(
+        None,
+        description='What a million tokens of the prompt cost, as decimal text ("0.15") in your own currency; without '
+        "it a parent's price counts.",
+    )
+    output_price: Price | None = Field(None, description="The same for the answer.")
     model_tier: Literal["standard", "premium"] | None = None
     lifecycle_state: Literal["active", "disabled", "deprecated", "end_of_life"] = "active"
     end_of_life_at: str | None = Field(
@@ -201,6 +210,8 @@ class ModelOut(TypedDict):
     supports_vision: bool | None
     supports_reasoning: bool | None
     credit_multiplier: float | None
+    input_price: str | None
+    output_price: str | None
     model_tier: str | None
     lifecycle_state: str
     end_of_life_at: str | None
@@ -295,11 +306,12 @@ class ModelPage(TypedDict):
 
 
 class UsageOut(TypedDict):
-    """Tokens as the provider counted them."""
+    """Tokens as the provider counted them. `cost` is decimal text: the provider's word, else by the model's prices."""
 
     input_tokens: int
     output_tokens: int
     total_tokens: int
+    cost: str | None
 
 
 class FolderOut(TypedDict):

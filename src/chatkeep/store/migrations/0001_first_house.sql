@@ -60,6 +60,8 @@ CREATE TABLE models (
     supports_vision        INTEGER,
     supports_reasoning     INTEGER,
     credit_multiplier      REAL,
+    input_price            TEXT, -- for a million tokens, decimal
+    output_price           TEXT,
     model_tier             TEXT,
     lifecycle_state        TEXT NOT NULL,
     end_of_life_at         INTEGER,
@@ -248,6 +250,7 @@ CREATE TABLE runs (
     reserved_tokens   INTEGER NOT NULL DEFAULT 0,
     input_tokens      INTEGER,
     output_tokens     INTEGER,
+    cost              TEXT,
     response_time_ms  INTEGER,
     started_at        INTEGER NOT NULL,
     ended_at          INTEGER,

@@ -12,7 +12,7 @@ VALUES
 -- What an answer is in the end, or (again) while it is generated.
 UPDATE messages SET
     content = :content, status = :status, error = :error, model_id = :model_id, input_tokens = :input_tokens,
-    output_tokens = :output_tokens, response_time_ms = :response_time_ms
+    output_tokens = :output_tokens, cost = :cost, response_time_ms = :response_time_ms
 WHERE organisation_id = :organisation_id AND chat_id = :chat_id AND id = :id;
 
 -- name: messages_by_seq

@@ -10,7 +10,7 @@ VALUES
 -- Only who holds the newest lease may end a run, and only once.
 UPDATE runs SET
     state = :state, ended_at = :ended_at, last_seq = :last_seq, error = :error, input_tokens = :input_tokens,
-    output_tokens = :output_tokens, response_time_ms = :response_time_ms
+    output_tokens = :output_tokens, cost = :cost, response_time_ms = :response_time_ms
 WHERE organisation_id = :organisation_id AND id = :id AND state = 'running' AND epoch = :epoch
 RETURNING reserved_tokens;
 
@@ -20,14 +20,14 @@ WHERE organisation_id = :organisation_id AND id = :id AND state = 'running' AND 
 
 -- name: run_get^
 SELECT organisation_id, id, chat_id, principal_id, question_id, answer_id, model_id, wish, request, state, first_seq, epoch, holder,
-       lease_until, stop_requested_at, input_tokens, output_tokens, response_time_ms, started_at, ended_at, error
+       lease_until, stop_requested_at, input_tokens, output_tokens, cost, response_time_ms, started_at, ended_at, error
 FROM runs WHERE organisation_id = :organisation_id AND id = :id;
 
 -- name: runs_of_chat
 -- Here and below: the index of a chat's runs names them, and the rows are found by their ids. Asked at once, SQLite
 -- walks through all runs of the organisation instead.
 SELECT organisation_id, id, chat_id, principal_id, question_id, answer_id, model_id, wish, request, state, first_seq, epoch, holder,
-       lease_until, stop_requested_at, input_tokens, output_tokens, response_time_ms, started_at, ended_at, error
+       lease_until, stop_requested_at, input_tokens, output_tokens, cost, response_time_ms, started_at, ended_at, error
 FROM runs WHERE organisation_id = :organisation_id AND id IN (
     SELECT id FROM runs
     WHERE organisation_id = :organisation_id AND chat_id = :chat_id AND id < :before_id ORDER BY id DESC LIMIT :row_limit)
@@ -35,7 +35,7 @@ ORDER BY id DESC;
 
 -- name: runs_running_in
 SELECT organisation_id, id, chat_id, principal_id, question_id, answer_id, model_id, wish, request, state, first_seq, epoch, holder,
-       lease_until, stop_requested_at, input_tokens, output_tokens, response_time_ms, started_at, ended_at, error
+       lease_until, stop_requested_at, input_tokens, output_tokens, cost, response_time_ms, started_at, ended_at, error
 FROM runs WHERE organisation_id = :organisation_id AND id IN (
     SELECT id FROM runs WHERE organisation_id = :organisation_id AND chat_id = :chat_id AND state = 'running')
 ORDER BY id;
