@@ -35,6 +35,10 @@ REQUESTS_SHARE = 0.8
 NOTICE_S = 0.2
 """What uvicorn needs to see that it is to stop, and lets pass before it waits for requests."""
 
+GC_THRESHOLDS = (10_000, 20, 50)
+"""Little of what a server makes is circular, and a look at all that 800 streams hold takes a quarter of a second in
+which none of them gets a word: so such looks are rare."""
+
 UNSENT_BYTES_MAX = 128 * 1024
 """What the kernel may hold of an answer that the client's window has no room for. Its default is megabytes a slow
 reader, and it hides for half a minute whether such a client still reads."""
@@ -62,6 +66,7 @@ class EdgeServer(uvicorn.Server):
         await super().startup(sockets)
         self._sweeper.start()
         gc.freeze()  # what lives by now lives for ever: the collector need not look at it again
+        gc.set_threshold(*GC_THRESHOLDS)
         gc.enable()
         if sockets and not self.should_exit:
             self._on_ready(_url(sockets[0]))

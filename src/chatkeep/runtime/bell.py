@@ -17,7 +17,7 @@ from typing import Protocol
 from chatkeep.domain.event import Event
 from chatkeep.domain.ids import ChatId, OrganisationId
 
-RECENT_MAX = 256
+RECENT_MAX = 64
 LOOK_S = 1.0
 
 

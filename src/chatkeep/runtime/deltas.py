@@ -24,9 +24,11 @@ from chatkeep.store.events import Delta
 
 log = structlog.get_logger(__name__)
 TICK_S = 0.04
-TICK_MAX_S = 0.1
-PAUSE_SHARE = 3.0
-"""How many times as long as it takes to be written a tick lasts, within these bounds."""
+TICK_SHARE = 2.0
+TICK_MAX_S = 0.25
+"""A tick lasts this many times as long as its writing took, within these bounds."""
+TICK_ANSWERS_MAX = 256
+"""Of more answers, those that wait longest: none waits for the writing of a thousand."""
 RETRY_S = 1.0
 
 
@@ -101,7 +103,7 @@ class DeltaWriter:
                 try:
                     await self._tick()
                     took_s = loop.time() - began
-                    pause_s = max(self._tick_s, min(PAUSE_SHARE * took_s, TICK_MAX_S))
+                    pause_s = max(self._tick_s, min(TICK_SHARE * took_s, TICK_MAX_S))
                 except Unavailable as trouble:
                     pause_s = RETRY_S
                     if not isinstance(trouble, StoreBusy | StoreFull):
@@ -171,6 +173,8 @@ class DeltaWriter:
             place = (growing.started.run.organisation_id, growing.started.run.chat_id)
             if place in places:
                 continue
+            if len(taken) == TICK_ANSWERS_MAX:
+                break
             places.add(place)
             taken[growing] = growing.take()
             if not growing:

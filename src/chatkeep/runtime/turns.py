@@ -63,6 +63,7 @@ class Turns:
                     except ChatBusy:
                         if time.monotonic() >= until:
                             raise
-                    await channel.wait()
+                    # With the bell's next look at the latest: the chat may have come free before we waited.
+                    await channel.wait(until_s=time.monotonic())
         finally:
             queue.turn.release()

@@ -103,6 +103,39 @@ async def test_one_commit_a_tick_for_all_chats(office: Office, commits: list[lis
     assert [event.chat_id for event in commits[0]] == [each.run.chat_id for each in started]
 
 
+async def test_a_tick_takes_so_many_answers_and_those_that_wait_longest_first(
+    office: Office, commits: list[list[Event]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deltas, "TICK_ANSWERS_MAX", 2)
+    starteds, writer = [await asked(office) for _ in range(3)], writer_of(office)
+    growings = [growing_of(started) for started in starteds]
+    for growing in growings:
+        writer.add(growing, "run.delta", "a")
+    await asyncio.sleep(0)
+    writer.add(growings[0], "run.delta", "b")
+    await done(writer)
+    told = [[(event.run_id, event.text) for event in commit] for commit in commits]
+    one, two, three = (started.run.id for started in starteds)
+    assert told == [[(one, "a"), (two, "a")], [(three, "a"), (one, "b")]]
+
+
+async def test_where_writing_takes_long_the_next_tick_comes_later(
+    office: Office, commits: list[list[Event]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deltas, "TICK_SHARE", 100_000.0)
+    monkeypatch.setattr(deltas, "TICK_MAX_S", 0.2)
+    started, writer = await asked(office), writer_of(office)
+    growing, loop = growing_of(started), asyncio.get_running_loop()
+    began = loop.time()
+    for text in ("a", "b"):
+        while growing:  # noqa: ASYNC110 - the writer tells nobody
+            await asyncio.sleep(0.001)
+        writer.add(growing, "run.delta", text)
+    await done(writer)
+    assert [[event.text for event in commit] for commit in commits] == [["a"], ["b"]]
+    assert loop.time() - began >= 0.2
+
+
 async def test_of_two_answers_in_one_chat_each_tick_takes_a_piece_of_one(
     office: Office, commits: list[list[Event]]
 ) -> None:
