@@ -19,7 +19,7 @@ from typing import Any, Literal, NotRequired, Union, get_args, get_origin, get_t
 from typing_extensions import is_typeddict
 
 from chatkeep.dialects.native import wire_events
-from chatkeep.dialects.native.wire import ChatOut, MessageOut, UsageOut
+from chatkeep.dialects.native.wire import ChatOut, MessageOut, SourceOut, UsageOut
 from chatkeep.dialects.native.wire_runs import RunOut
 from tests.flows.office import idle
 from tests.upstream import DONE, Raw, Script, ScriptedUpstream, finish_event, text_event
@@ -28,7 +28,15 @@ from tests.world import NATIVE, FakeClock, World, open_world
 Examples = Mapping[str, dict[str, Any]]
 SHAPES: tuple[Any, ...] = get_args(wire_events.StreamOut)
 NAMES = {str: "text", int: "integer", bool: "boolean", dict: "object"}
-OBJECTS = {ChatOut: "a chat", MessageOut: "a message", UsageOut: "tokens", RunOut: "a run"}
+OBJECTS: dict[Any, str] = {
+    ChatOut: "a chat",
+    MessageOut: "a message",
+    UsageOut: "tokens",
+    RunOut: "a run",
+    SourceOut: "`url`, `title`, `text`",
+    wire_events.ToolCallTold: "`id`, `name`, `arguments`",
+}
+
 
 HEAD = """\
 # Events
@@ -116,8 +124,14 @@ async def _first_part(world: World) -> asyncio.Task[Any]:
     generate = "/chats/capitals/generate"
     await world.native("POST", "/chats", id="capitals")
     await world.native("PATCH", "/chats/capitals", title="Capitals")
-    world.upstream.play(Script(["Par", "is."], reasoning=["The user asks for France."]))
+    page, call = "https://example.org/paris", ("call_Jt4", "weather", '{"city": "Paris"}')
+    world.upstream.play(Script(["Par", "is."], reasoning=["The user asks for France."], sources=[page]))
     await world.native("POST", generate, message="What is the capital of France?")
+    world.upstream.play(Script(calls=[call], finish_reason="tool_calls"), Script(["17 degrees."]))
+    tools = [{"type": "function", "function": {"name": "weather"}}]
+    await world.native("POST", generate, message="How warm is it there?", tools=tools)
+    results = [{"tool_call_id": "call_Jt4", "content": '{"celsius": 17}'}]
+    await world.native("POST", generate, tool_results=results)
     await world.native("DELETE", "/chats/capitals")
     await world.native("POST", "/chats/capitals/restore")
     world.upstream.play(Raw([text_event("Rome, "), None]))

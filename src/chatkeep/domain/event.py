@@ -20,6 +20,8 @@ EventKind = Literal[
     "run.resumed",
     "run.delta",
     "run.reasoning",
+    "run.source",
+    "run.tool_call",
     "run.completed",
     "run.stopped",
     "run.failed",

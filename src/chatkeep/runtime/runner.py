@@ -25,9 +25,9 @@ from chatkeep.domain.event import EventKind
 from chatkeep.domain.ids import RunId
 from chatkeep.domain.run import INTERRUPTED, Run, RunState
 from chatkeep.domain.usage import Usage
-from chatkeep.models.port import Finished, TextDelta
+from chatkeep.models.port import Finished, Source, TextDelta, ToolCall
 from chatkeep.runtime.deltas import DeltaWriter, Growing
-from chatkeep.services import generating, leases
+from chatkeep.services import generating, leases, prompting
 from chatkeep.services.context import System
 from chatkeep.services.generating import Generated, Outcome, Said, StartedRun
 
@@ -47,6 +47,8 @@ class LiveRun:
         self.is_under_way = False
         self.ending: Ending | None = None
         self.usage: Usage | None = None
+        self.calls: list[ToolCall] = []
+        self.sources: dict[str, Source] = {}  # by address, each with the most that was told of it
         self._outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
 
     @property
@@ -185,7 +187,8 @@ class Runner:
             is_stopped = live.ending == "stop" or await leases.is_to_stop(self._system, live.run)
             state, error = ("stopped", None) if is_stopped else ("failed", INTERRUPTED)
         took_ms = round((time.monotonic() - started_at) * 1000)
-        generated = Generated(state, rest, live.usage, took_ms, error)
+        sources = tuple(live.sources.values())
+        generated = Generated(state, rest, live.usage, took_ms, error, tuple(live.calls), sources)
         try:
             await self._end(live, generated)
         except Exception:  # and so must a bug in its end
@@ -194,12 +197,16 @@ class Runner:
 
     async def _generate(self, live: LiveRun) -> None:
         started = live.started
-        asked = await generating.prompt(started)
+        asked = await prompting.prompt(started)
         assert started.route is not None
         async with aclosing(started.route.provider.stream(asked)) as stream:  # type: ignore[type-var]  # a generator
             async for piece in stream:
                 if isinstance(piece, Finished):
                     live.usage = piece.usage
+                elif isinstance(piece, ToolCall):
+                    live.calls.append(piece)
+                elif isinstance(piece, Source):
+                    live.sources[piece.url] = piece
                 else:
                     kind: EventKind = "run.delta" if isinstance(piece, TextDelta) else "run.reasoning"
                     self._deltas.add(live.growing, kind, piece.text)
@@ -207,7 +214,7 @@ class Runner:
     async def _hand_over(self, live: LiveRun, rest: tuple[Said, ...]) -> bool:
         """Give the run back for another process to go on with; where that fails it ends here, as interrupted."""
         try:
-            if await leases.release(self._system, live.run, rest):
+            if await leases.release(self._system, live.run, rest, tuple(live.sources.values())):
                 live.fail(ShuttingDown())
                 return True
         except Unavailable as failure:

@@ -27,6 +27,7 @@ class Route:
     """Who answers for a model: the provider, the model's name there, and the prompt that belongs to the model.
 
     `context_window` and `max_tokens` (of one answer; None: as many as the provider likes) in tokens.
+    `supports_tools` is None where nobody has said.
     """
 
     provider: Provider
@@ -34,6 +35,7 @@ class Route:
     system_prompt: str | None
     context_window: int
     max_tokens: int | None
+    supports_tools: bool | None = None
 
 
 async def list_models(ctx: Context, *, cursor: str | None, limit: int) -> Page[Model]:
@@ -158,7 +160,11 @@ async def route(tx: Transaction, system: System, model_id: ModelId | None) -> tu
     source, provider = answering
     name = source.card.model_name or source.id
     max_tokens = least(found.card.max_tokens_per_request, source.card.max_tokens_per_request)
-    return found, Route(provider, name, found.card.system_prompt, found.card.context_window, max_tokens)
+    own = found.card
+    supports_tools = source.card.supports_tools if own.supports_tools is None else own.supports_tools
+    return found, Route(
+        provider, name, own.system_prompt, own.context_window, max_tokens, supports_tools=supports_tools
+    )
 
 
 def least(*bounds: int | None) -> int | None:

@@ -6,8 +6,16 @@ from typing import Any, Literal, NotRequired
 
 from typing_extensions import TypedDict
 
-from chatkeep.dialects.native.wire import ChatOut, MessageOut, UsageOut
+from chatkeep.dialects.native.wire import ChatOut, MessageOut, SourceOut, UsageOut
 from chatkeep.dialects.native.wire_runs import RunOut
+
+
+class ToolCallTold(TypedDict):
+    """A call: which function, with which arguments (text that the model says is JSON)."""
+
+    id: str
+    name: str
+    arguments: str
 
 
 class ChatEvent(TypedDict):
@@ -63,6 +71,29 @@ class RunDelta(TypedDict):
     text: str
 
 
+class RunSource(TypedDict):
+    """The answer names a web page as its source: put it behind the others in the `sources` of its message."""
+
+    seq: int
+    type: Literal["run.source"]
+    at: str
+    run_id: str
+    source: SourceOut
+
+
+class RunToolCall(TypedDict):
+    """The answer ends with this call of a tool, which is in the `tool_calls` of its message too, in OpenAI's form.
+
+    It is the client's to make; its result goes back with `tool_results`.
+    """
+
+    seq: int
+    type: Literal["run.tool_call"]
+    at: str
+    run_id: str
+    tool_call: ToolCallTold
+
+
 class RunEnded(TypedDict):
     """The answer is whole, was stopped, or broke off: exactly one a run, and its last event.
 
@@ -110,7 +141,17 @@ class StreamError(TypedDict):
     detail: str
 
 
-EventOut = ChatEvent | MessageEvent | RunStarted | RunResumed | RunDelta | RunEnded | SnapshotOut
+EventOut = (
+    ChatEvent
+    | MessageEvent
+    | RunStarted
+    | RunResumed
+    | RunDelta
+    | RunSource
+    | RunToolCall
+    | RunEnded
+    | SnapshotOut
+)
 StreamOut = EventOut | Reconnect | StreamError
 """The data of one server-sent event."""
 
