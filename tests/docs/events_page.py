@@ -35,6 +35,7 @@ OBJECTS: dict[Any, str] = {
     RunOut: "a run",
     SourceOut: "`url`, `title`, `text`",
     wire_events.ToolCallTold: "`id`, `name`, `arguments`",
+    wire_events.TitleOut: "`title`",
 }
 
 
@@ -110,9 +111,9 @@ async def seen(folder: Path) -> dict[str, dict[str, Any]]:
         async with open_world(folder, clock, upstream) as world:
             asking = await _first_part(world)
         await asking  # its run was handed over
-        async with open_world(folder, clock, upstream) as world:
+        async with open_world(folder, clock, upstream, titles="model") as world:
             await idle(world)
-            journal = await _journal(world)
+            journal = [*await _journal(world), await _titled(world)]
             streams = await _streams(world)
     examples: dict[str, dict[str, Any]] = {}
     for each in (*journal, *streams):
@@ -170,6 +171,19 @@ async def _journal(world: World) -> list[dict[str, Any]]:
         if not got["items"]:
             return found
         found += got["items"]
+
+
+async def _titled(world: World) -> dict[str, Any]:
+    world.upstream.play(Script(["The Seine."]), Script(["A river of Paris"]))
+    await world.native("POST", "/chats", id="rivers")
+    await world.native("POST", "/chats/rivers/generate", message="Which river flows through Paris?")
+    while True:
+        head = (await world.native("GET", "/chats/rivers"))["version"]
+        page = await world.native("GET", f"/chats/rivers/events?after={head - 1}&wait_s=10")
+        if page["items"][-1]["type"] == "chat.titled":
+            event: dict[str, Any] = page["items"][-1]
+            return event
+        await world.native("GET", f"/chats/rivers/events?after={head}&wait_s=10")
 
 
 async def _streams(world: World) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ EventKind = Literal[
     "chat.updated",
     "chat.deleted",
     "chat.restored",
+    "chat.titled",
     "message.created",
     "message.updated",
     "run.started",

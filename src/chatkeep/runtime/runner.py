@@ -27,6 +27,7 @@ from chatkeep.domain.run import INTERRUPTED, Run, RunState
 from chatkeep.domain.usage import Usage
 from chatkeep.models.port import Finished, Source, TextDelta, ToolCall
 from chatkeep.runtime.deltas import DeltaWriter, Growing
+from chatkeep.runtime.titles import Titles
 from chatkeep.services import generating, leases, prompting
 from chatkeep.services.context import System
 from chatkeep.services.generating import Generated, Outcome, Said, StartedRun
@@ -90,10 +91,14 @@ class Runner:
     """Owns the tasks of all runs of this process.
 
     `wall_s` bounds one answer; `retry_s` is the pause before an end is written again that a full store did not take.
+    Without `titles` no model is asked for one.
     """
 
-    def __init__(self, system: System, *, wall_s: float, retry_s: float = RETRY_S) -> None:
+    def __init__(
+        self, system: System, *, wall_s: float, retry_s: float = RETRY_S, titles: Titles | None = None
+    ) -> None:
         self._system = system
+        self._titles = titles
         self._wall_s = wall_s
         self._retry_s = retry_s
         self._deltas = DeltaWriter(system, lambda run: self._interrupt(run.id, "lost"))
@@ -138,6 +143,8 @@ class Runner:
     async def drain(self, seconds: float) -> None:
         """Take no new runs, let those under way finish for `seconds`, then hand over the rest, all they said kept."""
         self._is_draining = True
+        if self._titles is not None:
+            await self._titles.close()
         if not self._tasks:
             return
         await asyncio.wait(self._tasks.values(), timeout=seconds)
@@ -228,7 +235,14 @@ class Runner:
         run_id = live.run.id
         while True:
             try:
-                return live.end(await generating.finish(live.started, generated))
+                outcome = await generating.finish(live.started, generated)
+                if (
+                    self._titles is not None
+                    and generated.state == "completed"
+                    and outcome.message is not None
+                ):
+                    self._titles.begin(live.started, outcome.message.content)
+                return live.end(outcome)
             except LeaseLost:
                 return live.fail(ProviderFailed(INTERRUPTED))
             except Unavailable as failure:

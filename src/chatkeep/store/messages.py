@@ -41,6 +41,7 @@ async def insert(tx: Transaction, message: Message) -> None:
         tool_calls=write_json(message.tool_calls),
         media_type=message.media_type,
         media_url=message.media_url,
+        sources=write_json(message.sources),
         metadata=write_json(message.metadata),
         extra=write_json(message.extra or None),
     )

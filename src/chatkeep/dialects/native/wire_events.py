@@ -10,6 +10,12 @@ from chatkeep.dialects.native.wire import ChatOut, MessageOut, SourceOut, UsageO
 from chatkeep.dialects.native.wire_runs import RunOut
 
 
+class TitleOut(TypedDict):
+    """The title."""
+
+    title: str
+
+
 class ToolCallTold(TypedDict):
     """A call: which function, with which arguments (text that the model says is JSON)."""
 
@@ -25,6 +31,15 @@ class ChatEvent(TypedDict):
     type: Literal["chat.created", "chat.updated", "chat.deleted", "chat.restored"]
     at: str
     chat: dict[str, Any]
+
+
+class ChatTitled(TypedDict):
+    """The chat's model has made a title for it, in place of the one from its first message."""
+
+    seq: int
+    type: Literal["chat.titled"]
+    at: str
+    chat: TitleOut
 
 
 class MessageEvent(TypedDict):
@@ -143,6 +158,7 @@ class StreamError(TypedDict):
 
 EventOut = (
     ChatEvent
+    | ChatTitled
     | MessageEvent
     | RunStarted
     | RunResumed

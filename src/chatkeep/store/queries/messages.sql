@@ -2,11 +2,11 @@
 INSERT INTO messages
     (organisation_id, chat_id, seq, id, parent_id, role, content, turn_number, created_at, status, error, author_id,
      agent_id, state_id, model_id, input_tokens, output_tokens, cost, response_time_ms, tool_call_id, tool_calls,
-     media_type, media_url, metadata, extra)
+     media_type, media_url, sources, metadata, extra)
 VALUES
     (:organisation_id, :chat_id, :seq, :id, :parent_id, :role, :content, :turn_number, :created_at, :status, :error,
      :author_id, :agent_id, :state_id, :model_id, :input_tokens, :output_tokens, :cost, :response_time_ms, :tool_call_id,
-     :tool_calls, :media_type, :media_url, :metadata, :extra);
+     :tool_calls, :media_type, :media_url, :sources, :metadata, :extra);
 
 -- name: message_answer!
 -- What an answer is in the end, or (again) while it is generated.
