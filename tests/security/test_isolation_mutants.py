@@ -52,10 +52,11 @@ HARMLESS = frozenset({"run_end", "run_holds", "credential_used"})
 # one yet.
 WITHOUT_ROUTE = frozenset(
     {
-        "chat_advance",
+        "chat_give_title",
         "credential_get",
         "credential_revoke",
         "credentials_all",
+        "message_sources",
         "model_get_by_provider",
         "principal_set_disabled",
         "principal_set_role",
