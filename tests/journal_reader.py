@@ -24,7 +24,7 @@ TRANSPORTS: tuple[Transport, ...] = get_args(Transport)
 
 
 class Copy:
-    """A chat as its events tell it. Twenty lines, because a client should need no more."""
+    """A chat as its events tell it. Thirty lines, because a client should need no more."""
 
     def __init__(self) -> None:
         self.chat: dict[str, Any] = {}
@@ -42,6 +42,20 @@ class Copy:
             self._answers[event["run_id"]] = event["answer_id"]
         if event["type"] == "run.delta":
             self._answer(event["run_id"])["content"] += event["text"]
+        if event["type"] == "run.source":
+            answer = self._answer(event["run_id"])
+            answer["sources"] = [*(answer["sources"] or ()), event["source"]]
+        if event["type"] == "run.tool_call":
+            answer, call = self._answer(event["run_id"]), event["tool_call"]
+            function = {"name": call["name"], "arguments": call["arguments"]}
+            call = {"id": call["id"], "type": "function", "function": function}
+            answer["tool_calls"] = [*(answer["tool_calls"] or ()), call]
+        if event["type"] in ENDS and event["message"] is not None:
+            told = self._answer(event["run_id"])
+            for name in ("content", "sources", "tool_calls"):
+                assert told[name] == event["message"][name], (
+                    f"the end tells other {name} than was told before"
+                )
         if message := event.get("message"):
             self.messages[message["id"]] = {**message}
             if event["run_id"] is not None:

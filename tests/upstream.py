@@ -32,7 +32,10 @@ Failure = Literal["never_answers", "cut", "silent", "garbage", "error_chunk", "n
 
 @dataclass(frozen=True)
 class Script:
-    """One answer: what is said, how fast, how it ends. Times in seconds."""
+    """One answer: what is said, which pages and calls of tools (id, name, arguments) it names, how fast, how it ends.
+
+    Times in seconds.
+    """
 
     chunks: Sequence[str] = ()
     reasoning: Sequence[str] = ()
@@ -44,6 +47,8 @@ class Script:
     usage: tuple[int, int] | None = (7, 5)
     cost: float | None = None
     sends_done: bool = True
+    sources: Sequence[str] = ()
+    calls: Sequence[tuple[str, str, str]] = ()
 
 
 @dataclass(frozen=True)
@@ -213,6 +218,19 @@ def text_event(text: str, field_name: str = "content") -> bytes:
     )
 
 
+def source_event(url: str, title: str | None = None) -> bytes:
+    """A page that the answer names, as OpenAI and OpenRouter send it."""
+    note = {"type": "url_citation", "url_citation": {"url": url, "title": title}}
+    return event({"id": "1", "choices": [{"index": 0, "delta": {"annotations": [note]}}]})
+
+
+def call_events(index: int, call_id: str, name: str, *arguments: str) -> list[bytes]:
+    """A call of a tool as OpenAI streams it: first id and name, then its arguments piece by piece."""
+    head = {"index": index, "id": call_id, "type": "function", "function": {"name": name, "arguments": ""}}
+    pieces = [head, *({"index": index, "function": {"arguments": each}} for each in arguments)]
+    return [event({"id": "1", "choices": [{"index": 0, "delta": {"tool_calls": [each]}}]}) for each in pieces]
+
+
 def finish_event(reason: str = "stop") -> bytes:
     """The end of the answer as it goes over the wire."""
     return event({"id": "1", "choices": [{"index": 0, "delta": {}, "finish_reason": reason}]})
@@ -246,6 +264,8 @@ async def _play(
         if number:
             await asyncio.sleep(script.delay_s)
         await response.write(text_event(text, field_name))
+    for named in _named(script):
+        await response.write(named)
     match script.failure:
         case "cut":
             assert request.transport is not None
@@ -266,6 +286,14 @@ async def _play(
         await response.write(usage_event(*script.usage, script.cost))
     if script.sends_done:
         await response.write(DONE)
+
+
+def _named(script: Script) -> list[bytes]:
+    found = [source_event(url) for url in script.sources]
+    for index, (call_id, name, arguments) in enumerate(script.calls):
+        middle = len(arguments) // 2
+        found += call_events(index, call_id, name, arguments[:middle], arguments[middle:])
+    return found
 
 
 def _refuse(refusal: Any) -> web.Response:

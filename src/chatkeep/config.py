@@ -79,6 +79,11 @@ class Settings(BaseSettings):
         description="Runs that are gone on with after a restart, by a new model call that continues the text: those "
         "handed over at shutdown, also those of a server that died, or none.",
     )
+    titles: Literal["first-message", "model"] = Field(
+        "first-message",
+        description="Where the title of a chat comes from that was given none: `first-message`, or `model`: after the "
+        "first answer the chat's model is also asked for one, in a call of its own.",
+    )
     tokens_per_organisation_max: int | None = Field(
         None, ge=1, description="Tokens a tenant may use in one window; unlimited if unset."
     )

@@ -27,6 +27,7 @@ from chatkeep.runtime.recovery import keep_leases, recover
 from chatkeep.runtime.runner import Runner
 from chatkeep.runtime.sweeper import sweep_for_ever
 from chatkeep.runtime.tail import Tail
+from chatkeep.runtime.titles import Titles
 from chatkeep.runtime.turns import Turns
 from chatkeep.services import models, organisations
 from chatkeep.services.context import Policy, System
@@ -182,7 +183,9 @@ def make_house(settings: Settings, system: System) -> House:
     system.store.listen(bell.ring)
     return House(
         system=system,
-        runner=Runner(system, wall_s=limits.run_wall_s),
+        runner=Runner(
+            system, wall_s=limits.run_wall_s, titles=Titles() if settings.titles == "model" else None
+        ),
         tail=Tail(bell, limits),
         turns=Turns(bell, wait_s=limits.queue_wait_s),
         rendered=RenderedCache(settings.rendered_cache_bytes),

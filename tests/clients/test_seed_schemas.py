@@ -58,6 +58,7 @@ async def everything(world: World) -> str:
     )
     await world.native("POST", f"/chats/{chat_id}/documents", filename="a.txt", text="A")
     await world.native("POST", f"/chats/{chat_id}/share")
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
     messages: list[dict[str, Any]] = [
         {"role": "system", "content": "Listen."},
         {
@@ -66,7 +67,7 @@ async def everything(world: World) -> str:
             "media_type": "image/png",
             "media_url": "https://example.org/a.png",
         },
-        {"role": "assistant", "content": "", "tool_calls": [{"id": "c", "type": "function", "function": {}}]},
+        {"role": "assistant", "content": "", "tool_calls": [call]},
         {"role": "tool", "content": "Result", "tool_call_id": "c"},
         {"role": "assistant", "content": "Answer", "metadata": {"own": 1}},
     ]

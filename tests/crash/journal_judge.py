@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,7 +64,12 @@ def examine_journals(path: Path) -> list[str]:
     try:
         connection.execute("BEGIN")
         lines = _lines(connection)
-        return [*_numbers(connection, lines), *_runs(connection, lines), *_texts(connection, lines)]
+        return [
+            *_numbers(connection, lines),
+            *_runs(connection, lines),
+            *_texts(connection, lines),
+            *_named(connection),
+        ]
     finally:
         connection.close()
 
@@ -147,3 +153,23 @@ def _texts(connection: apsw.Connection, lines: dict[str, list[Line]]) -> Iterato
             yield f"{place[0]}: the answer {place[1]} is {content!r}, and its pieces are {whole!r}"
         if status == "generating":
             yield f"{place[0]}: the answer {place[1]} still grows"
+
+
+def _named(connection: apsw.Connection) -> Iterator[str]:
+    """Pages and calls of tools are with the answer and in the journal, the same ones in the same order."""
+    query = """
+        SELECT r.chat_id, r.answer_id, e.kind, e.data -> 'data' FROM runs r
+        JOIN events e ON e.organisation_id = r.organisation_id AND e.chat_id = r.chat_id AND e.run_id = r.id
+        WHERE e.kind IN ('run.source', 'run.tool_call') ORDER BY r.chat_id, e.seq"""
+    told: dict[tuple[str, str], dict[str, list[Any]]] = {}
+    for chat_id, answer_id, kind, data in connection.execute(query):
+        told.setdefault((str(chat_id), str(answer_id)), {}).setdefault(str(kind), []).append(json.loads(data))
+    query = "SELECT chat_id, id, sources, tool_calls FROM messages WHERE id IN (SELECT answer_id FROM runs)"
+    for chat_id, answer_id, sources, calls in connection.execute(query):
+        of_answer = told.get((str(chat_id), str(answer_id)), {})
+        pages = json.loads(sources or "[]")
+        if pages != of_answer.get("run.source", []) or len({page["url"] for page in pages}) < len(pages):
+            yield f"{chat_id}: the answer {answer_id} has the sources {pages}, and was told {of_answer}"
+        plain = [{"id": call["id"], **call["function"]} for call in json.loads(calls or "[]")]
+        if plain != of_answer.get("run.tool_call", []):
+            yield f"{chat_id}: the answer {answer_id} has the calls {plain}, and was told {of_answer}"

@@ -1,6 +1,7 @@
 """A model whose answers can be checked: numbered words of the question's own, and on from wherever the prompt ends.
 
 An answer to `tell 40 of apples` is `apples.1 apples.2 …` up to 40; asked to go on with a whole one, it tells 40 more.
+Answers of an even count name two pages as their sources, those of one that three divides end with two calls of tools.
 """
 
 from __future__ import annotations
@@ -53,5 +54,13 @@ class Storyteller(ScriptedUpstream):
         words = re.findall(r"\S*\s", rest)
         thoughts = [f"{name}? ", "Hm. "] if not said and len(name) % 2 else []
         return Script(
-            words, reasoning=thoughts, delay_s=self.pace_s, first_delay_s=self.pace_s, usage=(9, len(words))
+            words,
+            reasoning=thoughts,
+            delay_s=self.pace_s,
+            first_delay_s=self.pace_s,
+            usage=(9, len(words)),
+            sources=[f"https://{name}.example/{page}" for page in (1, begun)] if count % 2 == 0 else (),
+            calls=[(f"{name}.{call}", "tell", f'{{"of": "{name}"}}') for call in "ab"]
+            if count % 3 == 0
+            else (),
         )

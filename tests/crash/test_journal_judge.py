@@ -50,6 +50,16 @@ BREACHES = {
         "its pieces are",
     ),
     "another text": ("UPDATE messages SET content = 'never said' WHERE role = 'assistant'", "its pieces are"),
+    "a source that nobody told of": (
+        "UPDATE messages SET sources = json_insert(sources, '$[#]', json('{\"url\": \"https://x.example\"}'))",
+        "has the sources",
+    ),
+    "a source twice": (
+        "UPDATE messages SET sources = json_insert(sources, '$[#]', sources -> 0);"
+        "UPDATE events SET data = json_set(data, '$.data.url', 'x') WHERE kind = 'run.source'",
+        "has the sources",
+    ),
+    "a lost call": ("UPDATE messages SET tool_calls = NULL", "has the calls"),
     "an answer that never ends": (
         "UPDATE messages SET status = 'generating' WHERE role = 'assistant'",
         "still grows",
@@ -70,7 +80,7 @@ class Told:
 async def told(tmp_path: Path) -> Told:
     async with Storyteller() as upstream, open_world(tmp_path / "data", FakeClock(), upstream) as world:
         chat_id = (await world.native("POST", "/chats", title="A chat"))["id"]
-        run = await world.native("POST", f"/chats/{chat_id}/generate", message=question(10, "apples"))
+        run = await world.native("POST", f"/chats/{chat_id}/generate", message=question(12, "apples"))
         events = (await world.native("GET", f"/chats/{chat_id}/events?after=0&wait_s=0"))["items"]
     reader = Reader(chat_id)
     for event in events:

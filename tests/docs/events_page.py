@@ -19,7 +19,7 @@ from typing import Any, Literal, NotRequired, Union, get_args, get_origin, get_t
 from typing_extensions import is_typeddict
 
 from chatkeep.dialects.native import wire_events
-from chatkeep.dialects.native.wire import ChatOut, MessageOut, UsageOut
+from chatkeep.dialects.native.wire import ChatOut, MessageOut, SourceOut, UsageOut
 from chatkeep.dialects.native.wire_runs import RunOut
 from tests.flows.office import idle
 from tests.upstream import DONE, Raw, Script, ScriptedUpstream, finish_event, text_event
@@ -28,7 +28,16 @@ from tests.world import NATIVE, FakeClock, World, open_world
 Examples = Mapping[str, dict[str, Any]]
 SHAPES: tuple[Any, ...] = get_args(wire_events.StreamOut)
 NAMES = {str: "text", int: "integer", bool: "boolean", dict: "object"}
-OBJECTS = {ChatOut: "a chat", MessageOut: "a message", UsageOut: "tokens", RunOut: "a run"}
+OBJECTS: dict[Any, str] = {
+    ChatOut: "a chat",
+    MessageOut: "a message",
+    UsageOut: "tokens",
+    RunOut: "a run",
+    SourceOut: "`url`, `title`, `text`",
+    wire_events.ToolCallTold: "`id`, `name`, `arguments`",
+    wire_events.TitleOut: "`title`",
+}
+
 
 HEAD = """\
 # Events
@@ -102,9 +111,9 @@ async def seen(folder: Path) -> dict[str, dict[str, Any]]:
         async with open_world(folder, clock, upstream) as world:
             asking = await _first_part(world)
         await asking  # its run was handed over
-        async with open_world(folder, clock, upstream) as world:
+        async with open_world(folder, clock, upstream, titles="model") as world:
             await idle(world)
-            journal = await _journal(world)
+            journal = [*await _journal(world), await _titled(world)]
             streams = await _streams(world)
     examples: dict[str, dict[str, Any]] = {}
     for each in (*journal, *streams):
@@ -116,8 +125,14 @@ async def _first_part(world: World) -> asyncio.Task[Any]:
     generate = "/chats/capitals/generate"
     await world.native("POST", "/chats", id="capitals")
     await world.native("PATCH", "/chats/capitals", title="Capitals")
-    world.upstream.play(Script(["Par", "is."], reasoning=["The user asks for France."]))
+    page, call = "https://example.org/paris", ("call_Jt4", "weather", '{"city": "Paris"}')
+    world.upstream.play(Script(["Par", "is."], reasoning=["The user asks for France."], sources=[page]))
     await world.native("POST", generate, message="What is the capital of France?")
+    world.upstream.play(Script(calls=[call], finish_reason="tool_calls"), Script(["17 degrees."]))
+    tools = [{"type": "function", "function": {"name": "weather"}}]
+    await world.native("POST", generate, message="How warm is it there?", tools=tools)
+    results = [{"tool_call_id": "call_Jt4", "content": '{"celsius": 17}'}]
+    await world.native("POST", generate, tool_results=results)
     await world.native("DELETE", "/chats/capitals")
     await world.native("POST", "/chats/capitals/restore")
     world.upstream.play(Raw([text_event("Rome, "), None]))
@@ -156,6 +171,19 @@ async def _journal(world: World) -> list[dict[str, Any]]:
         if not got["items"]:
             return found
         found += got["items"]
+
+
+async def _titled(world: World) -> dict[str, Any]:
+    world.upstream.play(Script(["The Seine."]), Script(["A river of Paris"]))
+    await world.native("POST", "/chats", id="rivers")
+    await world.native("POST", "/chats/rivers/generate", message="Which river flows through Paris?")
+    while True:
+        head = (await world.native("GET", "/chats/rivers"))["version"]
+        page = await world.native("GET", f"/chats/rivers/events?after={head - 1}&wait_s=10")
+        if page["items"][-1]["type"] == "chat.titled":
+            event: dict[str, Any] = page["items"][-1]
+            return event
+        await world.native("GET", f"/chats/rivers/events?after={head}&wait_s=10")
 
 
 async def _streams(world: World) -> list[dict[str, Any]]:

@@ -165,7 +165,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"messages": [{"role": "user", "content": ["x"]}]}, "messages.0.content: "),
     ({"messages": [{"role": "user", "content": "x" * 100_001}]}, "messages.0.content: "),
     ({"messages": [USER, {"role": "tool", "content": "x"}]}, "messages.1: toolCallId"),
-    ({"messages": [USER, {"role": "tool", "content": "x", "toolCallId": "c"}]}, "messages.1.role: "),
+    ({"messages": [USER, {"role": "tool", "content": "x", "toolCallId": "c"}]}, "toolCallId: "),
     (
         {
             "messages": [
@@ -192,7 +192,12 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"messages": [USER], "systemPrompt": "a", "system_prompt": "a"}, "body: give systemPrompt or"),
     ({"messages": [USER], "systemPrompt": "p" * 100_001}, "systemPrompt: "),
     ({"messages": [USER], "max_tokens": 5}, "max_tokens: "),
-    ({"messages": [USER], "tools": [{"type": "function"}]}, "tools: is not served yet"),
+    ({"messages": [USER], "tools": [{"type": "function"}]}, "tools.0.function: "),
+    ({"messages": [USER], "tools": [{"name": "flat"}]}, "tools.0.type: "),
+    (
+        {"messages": [USER], "tools": [{"type": "function", "function": {"name": "a b"}}]},
+        "tools.0.function.name: ",
+    ),
     ({"messages": [USER], "responseFormat": {"type": "json_schema"}}, "responseFormat: is not served yet"),
     ({"messages": [USER], "fileIds": ["f"]}, "fileIds: is not served yet"),
     ({"messages": [USER], "enableReasoning": True}, "enableReasoning: is not served yet"),
@@ -211,6 +216,31 @@ async def test_what_is_refused_writes_nothing(world: World) -> None:
     assert response.json()["detail"].startswith("X-Stream-Format: is not served yet")
     assert (await get(world, world.owner.bearer, "/v1/chats"))["totalCount"] == 0
     assert world.upstream.requests == []
+
+
+async def test_a_tool_is_called_and_its_result_acknowledged(world: World) -> None:
+    """As the kit does: the call comes by stream, the result goes back waiting, alone and under a key."""
+    headers = world.owner.bearer
+    tool = {"type": "function", "function": {"name": "clock", "parameters": {"type": "object"}}}
+    call = {"id": "c1", "type": "function", "function": {"name": "clock", "arguments": '{"tz": "UTC"}'}}
+    played = Script(calls=[("c1", "clock", '{"tz": "UTC"}')], finish_reason="tool_calls", usage=(3, 2))
+    world.upstream.play(played, Script(["Noon."]))
+    response = await post(world, {**headers, **ONCE}, "What time is it?", tools=[tool], stream=True)
+    assert world.upstream.requests[-1]["tools"] == [tool]
+    *_, called, last = found = chunks(response.content)
+    chat_id = last["id"]
+    assert called == {"id": chat_id, "delta": "", "toolCalls": [{"index": 0, **call}], "finished": False}
+    again = await post(world, {**headers, **ONCE}, "What time is it?", tools=[tool], stream=True)
+    assert chunks(again.content) == found
+    body = {"chatId": chat_id, "messages": [{"role": "tool", "content": '{"ok":true}', "toolCallId": "c1"}]}
+    key = {"Idempotency-Key": "key-2"}
+    acknowledged = await world.client.post("/v1/chats", headers={**headers, **key}, json=body)
+    assert acknowledged.json()["message"]["content"] == "Noon."
+    asked = world.upstream.requests[-1]["messages"]
+    assert [each["role"] for each in asked] == ["user", "assistant", "tool"]
+    told = (await get(world, headers, f"/v1/chats/{chat_id}"))["messages"]
+    assert (told[1]["content"], told[1]["toolCalls"]) == (None, [call])
+    assert (told[2]["content"], told[2]["toolCallId"]) == ('{"ok":true}', "c1")
 
 
 async def test_what_asks_for_nothing_is_taken(world: World) -> None:

@@ -95,6 +95,23 @@ async def test_what_is_said_is_answered_and_seen_by_everybody(
         assert events[-1]["run_id"] == done["run_id"]
 
 
+async def test_tools_and_their_results_go_the_same_way(server: Serving, upstream: ScriptedUpstream) -> None:
+    chat_id = await a_chat(server)
+    tools = [{"type": "function", "function": {"name": "weather"}}]
+    upstream.play(Script(["Hm."], sources=["https://example.org"], calls=[("c", "weather", "{}")]))
+    upstream.play(Script(["Sunny."]))
+    async with opened(server, chat_id) as one:
+        await say(one, type="send", message="Weather?", tools=tools, tool_choice="auto")
+        *_, source, call, _ = [each for each in await frames_until(one, "run.completed") if "seq" in each]
+        assert source["source"] == {"url": "https://example.org", "title": None, "text": None}
+        assert call["tool_call"] == {"id": "c", "name": "weather", "arguments": "{}"}
+        assert upstream.requests[-1]["tools"] == tools
+        await say(one, type="send", tool_results=[{"tool_call_id": "c", "content": "20 degrees"}])
+        frames = await frames_until(one, "run.completed")
+        assert frames[-1]["message"]["content"] == "Sunny."
+        assert [each["role"] for each in upstream.requests[-1]["messages"]] == ["user", "assistant", "tool"]
+
+
 async def test_stop_by_another_connection(server: Serving, upstream: ScriptedUpstream) -> None:
     chat_id = await a_chat(server)
     upstream.play(HELD)

@@ -196,7 +196,7 @@ def _chat(word: str, model_id: str, folder_id: str | None) -> dict[str, Any]:
     answer = {
         "role": "assistant",
         "content": f"answer {word}",
-        "tool_calls": [{"id": word, "type": "function"}],
+        "tool_calls": [{"id": word, "function": {"name": "f", "arguments": "{}"}}],
     }
     return {
         "title": f"title {word}",

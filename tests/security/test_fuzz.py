@@ -31,6 +31,8 @@ BEYOND_A_SCHEMA = {
     "must be the id of an event of this chat": "and this one from the stream before",
     "at most [0-9]+ bytes": "bytes are not characters",
     "a tool message names the call it answers": "one field depends on another",
+    "each tool needs a name of its own|names none of `tools`|needs `tools`": "one field depends on another",
+    "has no such call|calls are still missing": "it depends on the chat",
     "only a service may create chats as": "it depends on the caller",
     "was used before with a different request": "it depends on an earlier request",
     "has changed since the version named in If-Match": "it depends on the chat",

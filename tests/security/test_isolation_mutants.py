@@ -53,9 +53,11 @@ HARMLESS = frozenset({"chat_advance", "run_end", "run_holds", "credential_used"}
 # one yet.
 WITHOUT_ROUTE = frozenset(
     {
+        "chat_give_title",
         "credential_get",
         "credential_revoke",
         "credentials_all",
+        "message_sources",
         "model_get_by_provider",
         "principal_set_disabled",
         "principal_set_role",

@@ -28,6 +28,8 @@ class Limits:
     json_string_bytes_max: int = 256 * KIB
     json_digits_max: int = 1_000
     message_bytes_max: int = 100_000
+    tools_max: int = 128
+    tools_bytes_max: int = 128 * KIB
     title_characters_max: int = 500
     system_prompt_bytes_max: int = 100_000
     metadata_bytes_max: int = 64 * KIB

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from chatkeep.domain.ids import AgentId, ChatId, MessageId, ModelId, PrincipalId
 from chatkeep.domain.json import JsonObject, JsonValue
@@ -20,7 +20,8 @@ class Message:
 
     `seq` orders all messages of the chat from 1; `turn_number` counts the user and assistant messages on the path from
     the root up to and including this one. Token counts, `cost` (decimal text) and `response_time_ms` are of the model
-    call that made it. `extra` keeps, per dialect, the wire fields chatkeep does not know. Times in microseconds UTC.
+    call that made it, `tool_calls` in OpenAI's form, `sources` the pages that it names: `url`, `title` and `text` each.
+    `extra` keeps, per dialect, the wire fields chatkeep does not know. Times in microseconds UTC.
     """
 
     chat_id: ChatId
@@ -45,6 +46,7 @@ class Message:
     tool_calls: list[JsonValue] | None = None
     media_type: str | None = None
     media_url: str | None = None
+    sources: list[JsonValue] | None = None
     metadata: JsonObject | None = None
     extra: JsonObject = field(default_factory=dict)
 
@@ -85,6 +87,12 @@ class NewMessage:
     created_at: int | None = None
 
 
+def calls_in(message: Message) -> list[JsonObject]:
+    """The calls of an assistant's message as a model takes them back; none where one is not in OpenAI's form."""
+    calls: list[Any] = message.tool_calls or []
+    return calls if message.role == "assistant" and all(map(_is_call, calls)) else []
+
+
 def path_to(messages: list[Message], tip: MessageId | None) -> list[Message]:
     """The messages from the root to `tip`, oldest first; empty when there is no tip."""
     if tip is not None and messages and messages[-1].id == tip and _is_line(messages):
@@ -106,6 +114,15 @@ def children_of(messages: list[Message]) -> dict[MessageId, list[MessageId]]:
         if message.parent_id is not None:
             children[message.parent_id].append(message.id)
     return children
+
+
+def _is_call(call: Any) -> bool:
+    if not isinstance(call, dict) or not isinstance(call.get("id"), str):
+        return False
+    function = call.get("function")
+    return isinstance(function, dict) and all(
+        isinstance(function.get(name), str) for name in ("name", "arguments")
+    )
 
 
 def _is_line(messages: list[Message]) -> bool:

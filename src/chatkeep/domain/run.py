@@ -17,10 +17,10 @@ INTERRUPTED = "Stream interrupted (server stopped before the answer was complete
 class Run:
     """A generation. Times in microseconds UTC.
 
-    `answer_id` is the id its message has or will have, `principal_id` who asked, `wish` how the answer is wanted,
-    `request` the request with an Idempotency-Key that waits for its end. Its events begin at `first_seq` of the chat's
-    journal. Every new holder gets a new `epoch`, and writes of an older one are refused. `usage` is what the provider
-    counted and what that cost, in whatever way the run ended.
+    `answer_id` is the id its message has or will have, `principal_id` who asked, `wish` how the answer is wanted
+    (empty once it is over), `request` the request with an Idempotency-Key that waits for its end. Its events begin at
+    `first_seq` of the chat's journal. Every new holder gets a new `epoch`, and writes of an older one are refused.
+    `usage` is what the provider counted and what that cost, in whatever way the run ended.
     """
 
     organisation_id: OrganisationId

@@ -1,4 +1,5 @@
-"""The chunks of an OpenAI chat completion, understood: pieces of text out of JSON, and how the answer ended.
+"""The chunks of an OpenAI chat completion, understood: pieces of text out of JSON, sources, calls of tools, and how the
+answer ended.
 
 Pure: no I/O. Knows the fields that OpenAI, llama.cpp, vLLM, DeepSeek and OpenRouter send; passes over the rest.
 """
@@ -12,15 +13,14 @@ import orjson
 
 from chatkeep.domain.money import reported_cost
 from chatkeep.domain.usage import Usage
+from chatkeep.models.citations import Citations
+from chatkeep.models.malformed import Malformed
 from chatkeep.models.output_text import OutputText, clean
 from chatkeep.models.port import Finished, Piece, ReasoningDelta, TextDelta
+from chatkeep.models.tool_calls import ToolCalls
 
 _REASON_CHARACTERS_MAX = 64
 _TOKENS_MAX = 2**53
-
-
-class Malformed(ValueError):
-    """The upstream said something that is not a chat completion, or reported an error in the middle of it."""
 
 
 def parse_json(data: bytes) -> Any:
@@ -45,6 +45,8 @@ class CompletionStream:
         self._usage: Usage | None = None
         self._text = OutputText()
         self._reasoning = OutputText()
+        self._calls = ToolCalls()
+        self._citations = Citations()
 
     @property
     def is_whole(self) -> bool:
@@ -67,9 +69,9 @@ class CompletionStream:
         """The end of the answer. Raises `Malformed` when it was broken off."""
         if not self.is_whole:
             raise Malformed("the stream ended before the answer did")
+        reason = self._reason or "unknown"
         pieces = _pieces(self._reasoning.flush(), self._text.flush())
-        pieces.append(Finished(self._usage, self._reason or "unknown"))
-        return pieces
+        return [*pieces, *self._calls.whole(reason), Finished(self._usage, reason)]
 
     def _take(self, data: bytes) -> list[Piece]:
         if data == b"[DONE]":
@@ -83,11 +85,16 @@ class CompletionStream:
         self._usage = _usage(chunk.get("usage")) or self._usage
         # Only one answer was asked for, so any with another index is passed over.
         choices = [choice for choice in _objects(chunk.get("choices")) if not choice.get("index")]
-        return [piece for choice in choices for piece in self._take_choice(choice)]
+        pieces = [piece for choice in choices for piece in self._take_choice(choice)]
+        if "citations" in chunk or "search_results" in chunk:
+            pieces += self._citations.hear_lists(chunk)
+        return pieces
 
     def _take_choice(self, choice: dict[str, Any]) -> list[Piece]:
-        delta = choice.get("delta")
+        delta, message = choice.get("delta"), choice.get("message")
         pieces = self._take_delta(delta) if isinstance(delta, dict) else []
+        if isinstance(message, dict):
+            pieces += self._citations.hear_notes(message.get("annotations"))
         reason = choice.get("finish_reason")
         if isinstance(reason, str) and reason:
             self._reason = clean(reason)[:_REASON_CHARACTERS_MAX]
@@ -98,6 +105,12 @@ class CompletionStream:
         thought = _text(delta, "reasoning_content") or _text(delta, "reasoning")
         text = _text(delta, "content")
         pieces = _pieces(self._reasoning.feed(thought), self._text.feed(text))
+        if "tool_calls" in delta:
+            calls = _objects(delta["tool_calls"])
+            self._calls.hear(calls)
+            self.has_begun = self.has_begun or bool(calls)
+        if "annotations" in delta:
+            pieces += self._citations.hear_notes(delta["annotations"])
         self.has_begun = self.has_begun or bool(pieces)
         return pieces
 

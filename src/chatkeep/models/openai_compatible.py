@@ -16,10 +16,11 @@ import orjson
 
 from chatkeep.domain.errors import ProviderFailed
 from chatkeep.domain.money import price_from
-from chatkeep.models.completion_stream import CompletionStream, Malformed, parse_json
+from chatkeep.models.completion_stream import CompletionStream, parse_json
 from chatkeep.models.event_stream import EventStream, EventTooLong
+from chatkeep.models.malformed import Malformed
 from chatkeep.models.output_text import clean
-from chatkeep.models.port import ModelListing, Piece, Prompt
+from chatkeep.models.port import ModelListing, Piece, Prompt, Turn
 from chatkeep.models.silence_watch import SilenceWatch
 from chatkeep.models.upstream_trouble import complaint_about, sentence_for
 
@@ -223,7 +224,7 @@ def _now_s() -> float:
 def _body(prompt: Prompt) -> bytes:
     body: dict[str, Any] = {
         "model": prompt.model_name,
-        "messages": [{"role": turn.role, "content": turn.content} for turn in prompt.turns],
+        "messages": [_message(turn) for turn in prompt.turns],
         "stream": True,
         "stream_options": {"include_usage": True},
     }
@@ -231,7 +232,19 @@ def _body(prompt: Prompt) -> bytes:
         body["max_tokens"] = prompt.max_tokens
     if prompt.temperature is not None:
         body["temperature"] = prompt.temperature
+    if prompt.tools:
+        body["tools"] = prompt.tools
+    if prompt.tool_choice is not None:
+        body["tool_choice"] = prompt.tool_choice
     return orjson.dumps(body)
+
+
+def _message(turn: Turn) -> dict[str, Any]:
+    if turn.tool_calls:
+        return {"role": turn.role, "content": turn.content or None, "tool_calls": turn.tool_calls}
+    if turn.tool_call_id is not None:
+        return {"role": turn.role, "tool_call_id": turn.tool_call_id, "content": turn.content}
+    return {"role": turn.role, "content": turn.content}
 
 
 def _listings(body: Any) -> list[ModelListing]:

@@ -11,25 +11,40 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Protocol
 
+from chatkeep.domain.json import JsonObject, JsonValue
 from chatkeep.domain.usage import Usage
+
+SOURCES_MAX = 100
+"""Pages that one answer may name as its sources."""
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One message of the prompt; `role` is "system", "user" or "assistant"."""
+    """One message of the prompt; `role` is "system", "user", "assistant" or "tool".
+
+    `tool_calls` are those of an assistant's turn in OpenAI's form; their results follow it at once, each a turn of role
+    "tool" that names its call with `tool_call_id`.
+    """
 
     role: str
     content: str
+    tool_calls: tuple[JsonValue, ...] = ()
+    tool_call_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What is asked: the turns in order, the model by the provider's own name, bounds (None: the provider's own)."""
+    """What is asked: the turns in order, the model by the provider's own name, bounds (None: the provider's own).
+
+    `tools` are functions the model may call, `tool_choice` whether it shall; both in OpenAI's form.
+    """
 
     model_name: str
     turns: tuple[Turn, ...]
     max_tokens: int | None
     temperature: float | None
+    tools: tuple[JsonObject, ...] = ()
+    tool_choice: JsonValue = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +62,24 @@ class ReasoningDelta:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A whole call of a tool. `id` is empty where the provider gives none; `arguments` is what it says is JSON."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A web page (http or https) that the answer rests on; told again when more is known of it."""
+
+    url: str
+    title: str | None
+    text: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """The answer is whole. `reason` as the provider says it ("stop", "length", ...; "unknown" if it does not say)."""
 
@@ -54,7 +87,7 @@ class Finished:
     reason: str
 
 
-Piece = TextDelta | ReasoningDelta | Finished
+Piece = TextDelta | ReasoningDelta | ToolCall | Source | Finished
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +112,8 @@ class Provider(Protocol):
         ...
 
     def stream(self, prompt: Prompt) -> AsyncIterator[Piece]:
-        """Answer `prompt` piece by piece as an async generator: exactly one `Finished`, and it is the last.
+        """Answer `prompt` piece by piece as an async generator: exactly one `Finished`, and it is the last; before
+        it the calls of tools, each whole.
 
         Raises `ProviderFailed` on any trouble upstream (connecting, an HTTP error, a malformed or broken-off stream, a
         time-out); the pieces given before it stand. Cancelling the consuming task, or `aclose()` of the generator,

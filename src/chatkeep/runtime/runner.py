@@ -25,9 +25,10 @@ from chatkeep.domain.event import EventKind
 from chatkeep.domain.ids import RunId
 from chatkeep.domain.run import INTERRUPTED, Run, RunState
 from chatkeep.domain.usage import Usage
-from chatkeep.models.port import Finished, TextDelta
+from chatkeep.models.port import Finished, Source, TextDelta, ToolCall
 from chatkeep.runtime.deltas import DeltaWriter, Growing
-from chatkeep.services import generating, leases
+from chatkeep.runtime.titles import Titles
+from chatkeep.services import generating, leases, prompting
 from chatkeep.services.context import System
 from chatkeep.services.generating import Generated, Outcome, Said, StartedRun
 
@@ -47,6 +48,8 @@ class LiveRun:
         self.is_under_way = False
         self.ending: Ending | None = None
         self.usage: Usage | None = None
+        self.calls: list[ToolCall] = []
+        self.sources: dict[str, Source] = {}  # by address, each with the most that was told of it
         self._outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
 
     @property
@@ -88,10 +91,14 @@ class Runner:
     """Owns the tasks of all runs of this process.
 
     `wall_s` bounds one answer; `retry_s` is the pause before an end is written again that a full store did not take.
+    Without `titles` no model is asked for one.
     """
 
-    def __init__(self, system: System, *, wall_s: float, retry_s: float = RETRY_S) -> None:
+    def __init__(
+        self, system: System, *, wall_s: float, retry_s: float = RETRY_S, titles: Titles | None = None
+    ) -> None:
         self._system = system
+        self._titles = titles
         self._wall_s = wall_s
         self._retry_s = retry_s
         self._deltas = DeltaWriter(system, lambda run: self._interrupt(run.id, "lost"))
@@ -136,6 +143,8 @@ class Runner:
     async def drain(self, seconds: float) -> None:
         """Take no new runs, let those under way finish for `seconds`, then hand over the rest, all they said kept."""
         self._is_draining = True
+        if self._titles is not None:
+            await self._titles.close()
         if not self._tasks:
             return
         await asyncio.wait(self._tasks.values(), timeout=seconds)
@@ -185,7 +194,8 @@ class Runner:
             is_stopped = live.ending == "stop" or await leases.is_to_stop(self._system, live.run)
             state, error = ("stopped", None) if is_stopped else ("failed", INTERRUPTED)
         took_ms = round((time.monotonic() - started_at) * 1000)
-        generated = Generated(state, rest, live.usage, took_ms, error)
+        sources = tuple(live.sources.values())
+        generated = Generated(state, rest, live.usage, took_ms, error, tuple(live.calls), sources)
         try:
             await self._end(live, generated)
         except Exception:  # and so must a bug in its end
@@ -194,12 +204,16 @@ class Runner:
 
     async def _generate(self, live: LiveRun) -> None:
         started = live.started
-        asked = await generating.prompt(started)
+        asked = await prompting.prompt(started)
         assert started.route is not None
         async with aclosing(started.route.provider.stream(asked)) as stream:  # type: ignore[type-var]  # a generator
             async for piece in stream:
                 if isinstance(piece, Finished):
                     live.usage = started.route.priced(piece.usage)
+                elif isinstance(piece, ToolCall):
+                    live.calls.append(piece)
+                elif isinstance(piece, Source):
+                    live.sources[piece.url] = piece
                 else:
                     kind: EventKind = "run.delta" if isinstance(piece, TextDelta) else "run.reasoning"
                     self._deltas.add(live.growing, kind, piece.text)
@@ -207,7 +221,7 @@ class Runner:
     async def _hand_over(self, live: LiveRun, rest: tuple[Said, ...]) -> bool:
         """Give the run back for another process to go on with; where that fails it ends here, as interrupted."""
         try:
-            if await leases.release(self._system, live.run, rest):
+            if await leases.release(self._system, live.run, rest, tuple(live.sources.values())):
                 live.fail(ShuttingDown())
                 return True
         except Unavailable as failure:
@@ -221,7 +235,14 @@ class Runner:
         run_id = live.run.id
         while True:
             try:
-                return live.end(await generating.finish(live.started, generated))
+                outcome = await generating.finish(live.started, generated)
+                if (
+                    self._titles is not None
+                    and generated.state == "completed"
+                    and outcome.message is not None
+                ):
+                    self._titles.begin(live.started, outcome.message.content)
+                return live.end(outcome)
             except LeaseLost:
                 return live.fail(ProviderFailed(INTERRUPTED))
             except Unavailable as failure:

@@ -1,5 +1,6 @@
-"""One answer from its first word to its end, as the runner writes it down: what the model is asked, the message that
-grows, the end. Every write is made under the run's epoch: of a run that is over or held by another, nothing is written.
+"""One answer from its first word to its end, as the runner writes it down: the message that grows, the end.
+
+Every write is made under the run's epoch: of a run that is over or held by another, nothing is written.
 """
 
 from __future__ import annotations
@@ -7,22 +8,23 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from chatkeep.domain.chat import Chat, ChatStatus, ChatThread
+from chatkeep.domain.chat import Chat, ChatStatus
 from chatkeep.domain.errors import LeaseLost
 from chatkeep.domain.event import Event, EventKind
-from chatkeep.domain.json import JsonObject
-from chatkeep.domain.message import Message, MessageStatus, NewMessage, path_to
+from chatkeep.domain.json import JsonObject, JsonValue
+from chatkeep.domain.message import Message, MessageStatus, NewMessage
 from chatkeep.domain.run import Run, RunState
 from chatkeep.domain.usage import Usage
-from chatkeep.models.port import Prompt, Turn
-from chatkeep.services import appending, models
+from chatkeep.models.port import SOURCES_MAX, Source, ToolCall
+from chatkeep.services import appending, tools
 from chatkeep.services.context import Claim, System
 from chatkeep.services.models import Route
 from chatkeep.services.wishes import Wish
-from chatkeep.store import chats, documents, events, idempotency, messages, runs
+from chatkeep.store import chats, events, idempotency, messages, runs
 from chatkeep.store.chats import Standing
 from chatkeep.store.driver import Transaction
 from chatkeep.store.events import Told
+from chatkeep.store.rows import json_bytes
 from chatkeep.store.runs import Ending
 
 BYTES_PER_TOKEN = 3
@@ -58,7 +60,7 @@ class Said:
 @dataclass(frozen=True, slots=True)
 class Generated:
     """How generating ended: the pieces that are not in the journal yet, usage with its cost if the provider counted,
-    time in ms, and the error it broke off with.
+    time in ms, the error it broke off with, the calls of tools it ended with, and the sources it named.
     """
 
     state: RunState
@@ -66,6 +68,8 @@ class Generated:
     usage: Usage | None
     response_time_ms: int
     error: str | None = None
+    calls: tuple[ToolCall, ...] = ()
+    sources: tuple[Source, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,53 +87,6 @@ def outcome_of(run: Run, end: Event) -> Outcome:
     data: Any = end.data or {}
     usage = data.get("usage")
     return Outcome(run, end.message, None if usage is None else Usage(**usage), data.get("error"))
-
-
-async def prompt(started: StartedRun) -> Prompt:
-    """What the model is asked: prompts and documents first, then as much of the path to the question as fits.
-
-    An answer that is begun already goes last, for the model to continue.
-    """
-    run, route = started.run, started.route
-    assert route is not None
-
-    async def body(tx: Transaction) -> tuple[ChatThread, list[str]]:
-        chat = await chats.get(tx, run.chat_id)
-        if chat is None:
-            raise LeaseLost()
-        texts = []
-        for document in await documents.of_chat(tx, run.chat_id):
-            found = await documents.get(tx, run.chat_id, document.id)
-            assert found is not None
-            texts.append(f"Document {document.filename}:\n{found[1]}")
-        return ChatThread(chat, await messages.of_chat(tx, run.chat_id)), texts
-
-    thread, texts = await started.system.store.read(run.organisation_id, body)
-    heads = [route.system_prompt, thread.chat.system_prompt, *texts]
-    path = path_to(thread.messages, run.answer_id if started.is_begun else run.question_id)
-    turns = fit([text for text in heads if text], path, _tokens_for_input(started.wish, route))
-    return Prompt(route.model_name, turns, _tokens_for_answer(started.wish, route), started.wish.temperature)
-
-
-def fit(heads: list[str], path: list[Message], tokens_max: int) -> tuple[Turn, ...]:
-    """The system texts as one turn, then the newest messages that fit by a careful guess of three bytes a token.
-
-    The last message always goes in, cut at its end if it alone is too long. Results of tools are not given.
-    """
-    room = tokens_max * BYTES_PER_TOKEN
-    head = _cut("\n\n".join(heads), room // 2)
-    room -= len(head.encode())
-    chosen: list[Turn] = []
-    for message in reversed(path):
-        if message.role == "tool" or not message.content:
-            continue
-        size = len(message.content.encode())
-        if chosen and size > room:
-            break
-        chosen.append(Turn(message.role, _cut(message.content, room)))
-        room -= size
-    chosen.reverse()
-    return (Turn("system", head), *chosen) if head else tuple(chosen)
 
 
 async def begin_answer(started: StartedRun, text: str) -> None:
@@ -153,6 +110,27 @@ async def say(tx: Transaction, run: Run, pieces: tuple[Said, ...], *, now: int) 
         await events.append(tx, run.chat_id, seq, now, Told(said.kind, run_id=run.id, text=said.text))
 
 
+async def tell(tx: Transaction, run: Run, named: list[Told], *, now: int) -> None:
+    """Put what an answer named into the journal, beside the message that has it."""
+    if named:
+        seq = await chats.advance(tx, run.chat_id, len(named)) - len(named)
+        for each in named:
+            seq += 1
+            await events.append(tx, run.chat_id, seq, now, each)
+
+
+def sources_of(run: Run, message: Message, sources: tuple[Source, ...]) -> list[Told]:
+    """What is to be told of pages that the answer has not named before."""
+    known = [each["url"] for each in message.sources or () if isinstance(each, dict)]
+    new = [source for source in sources if source.url not in known][: SOURCES_MAX - len(known)]
+    return [Told("run.source", run_id=run.id, data=asdict(source)) for source in new]
+
+
+def joined(before: list[JsonValue] | None, new: list[JsonValue]) -> list[JsonValue] | None:
+    """A message's list with what is new; None for none."""
+    return [*(before or ()), *new] or None
+
+
 async def finish(started: StartedRun, generated: Generated) -> Outcome:
     """Write the answer, end the run and settle the Idempotency-Key, in one transaction.
 
@@ -174,8 +152,8 @@ async def finish_in(tx: Transaction, started: StartedRun, generated: Generated) 
         # Purged meanwhile, and the run with it; that its pieces were refused then is no error of the model's.
         outcome = Outcome(run, None, generated.usage, None)
     else:
-        message = await _answer(tx, started, generated)
-        await _end(tx, started, generated, message)
+        message, named = await _answer(tx, started, generated)
+        await _end(tx, started, generated, message, named)
         outcome = Outcome(run, message, generated.usage, generated.error)
     await _settle(tx, started, outcome)
     tokens = _tokens_used(started, generated, outcome.message)
@@ -183,12 +161,15 @@ async def finish_in(tx: Transaction, started: StartedRun, generated: Generated) 
     return outcome
 
 
-async def _end(tx: Transaction, started: StartedRun, generated: Generated, message: Message | None) -> None:
+async def _end(
+    tx: Transaction, started: StartedRun, generated: Generated, message: Message | None, named: list[Told]
+) -> None:
     run, now = started.run, started.system.clock.now_us()
     others = [each for each in await runs.running_in(tx, run.chat_id) if each.id != run.id]
     status: ChatStatus | None = "generating" if others else None if generated.error is None else "error"
     if generated.rest:
         await say(tx, run, generated.rest, now=now)
+    await tell(tx, run, named, now=now)
     seq, moved = await chats.set_status(tx, run.chat_id, Standing(status, generated.error), now=now)
     ending = Ending(generated.state, seq, generated.error, generated.usage, generated.response_time_ms)
     if not await runs.end(tx, run, ending, now=now):
@@ -206,16 +187,19 @@ async def _end(tx: Transaction, started: StartedRun, generated: Generated, messa
     )
 
 
-async def _answer(tx: Transaction, started: StartedRun, generated: Generated) -> Message | None:
-    """The answer's message as it is in the end."""
+async def _answer(
+    tx: Transaction, started: StartedRun, generated: Generated
+) -> tuple[Message | None, list[Told]]:
+    """The answer's message as it is in the end, and what is to be told of the sources and calls that it got with it."""
     run, usage = started.run, generated.usage
     rest = "".join(said.text for said in generated.rest if said.kind == "run.delta")
     status: MessageStatus = "complete" if generated.state == "completed" else "incomplete"
     stored = await messages.get(tx, run.chat_id, run.answer_id)
     if stored is None:
         if not rest and generated.state == "failed":
-            return None
+            return None, []
         stored = await _append_answer(tx, started, NewMessage("assistant", "", status="generating"))
+    sources, calls = sources_of(run, stored, generated.sources), tools.named(run, generated.calls)
     final = replace(
         stored,
         content=stored.content + rest,
@@ -226,9 +210,11 @@ async def _answer(tx: Transaction, started: StartedRun, generated: Generated) ->
         output_tokens=usage.output_tokens if usage else None,
         cost=usage.cost if usage else None,
         response_time_ms=generated.response_time_ms,
+        tool_calls=joined(stored.tool_calls, [tools.as_kept(call) for call in calls]),
+        sources=joined(stored.sources, [told.data for told in sources]),
     )
     await messages.answer(tx, final)
-    return final
+    return final, sources + [Told("run.tool_call", run_id=run.id, data=asdict(call)) for call in calls]
 
 
 async def _append_answer(tx: Transaction, started: StartedRun, answer: NewMessage) -> Message:
@@ -263,19 +249,7 @@ async def _settle(tx: Transaction, started: StartedRun, outcome: Outcome) -> Non
 def _tokens_used(started: StartedRun, generated: Generated, message: Message | None) -> int:
     if generated.usage is not None:
         return generated.usage.total_tokens
-    return 0 if message is None else len(message.content.encode()) // BYTES_PER_TOKEN
-
-
-def _cut(text: str, bytes_max: int) -> str:
-    raw = text.encode()
-    return text if len(raw) <= bytes_max else raw[:bytes_max].decode(errors="ignore")
-
-
-def _tokens_for_input(wish: Wish, route: Route) -> int:
-    window = route.context_window
-    reserved = min(_tokens_for_answer(wish, route) or window // 4, window // 2)
-    return max(window - reserved, 64)
-
-
-def _tokens_for_answer(wish: Wish, route: Route) -> int | None:
-    return models.least(wish.max_tokens, route.max_tokens)
+    if message is None:
+        return 0
+    called = json_bytes(message.tool_calls) if message.tool_calls else 0
+    return (len(message.content.encode()) + called) // BYTES_PER_TOKEN

@@ -13,6 +13,7 @@ from chatkeep.domain.errors import NoModel
 from chatkeep.domain.ids import ChatId, OrganisationId, RunId
 from chatkeep.domain.run import INTERRUPTED, Run
 from chatkeep.domain.text import US
+from chatkeep.models.port import Source
 from chatkeep.services import generating, models
 from chatkeep.services.context import Context, System
 from chatkeep.services.generating import Generated, Outcome, Said, StartedRun
@@ -38,8 +39,9 @@ async def renew(system: System) -> list[Named]:
     return await system.store.write(None, body)
 
 
-async def release(system: System, run: Run, rest: tuple[Said, ...]) -> bool:
-    """Give a run back unfinished, `rest` being what it said last: whoever looks next may go on with it.
+async def release(system: System, run: Run, rest: tuple[Said, ...], sources: tuple[Source, ...] = ()) -> bool:
+    """Give a run back unfinished, `rest` being what it said last and `sources` what it named: whoever looks next may go
+    on with it.
 
     False when it is not ours any more, or is to stop.
     """
@@ -47,8 +49,14 @@ async def release(system: System, run: Run, rest: tuple[Said, ...]) -> bool:
     async def body(tx: Transaction) -> bool:
         if not await runs.is_held(tx, run):
             return False
-        if rest and await messages.turn_number(tx, run.chat_id, run.answer_id) is not None:
-            await generating.say(tx, run, rest, now=system.clock.now_us())
+        answer = await messages.get(tx, run.chat_id, run.answer_id)
+        if answer is not None:
+            named = generating.sources_of(run, answer, sources)
+            if rest:
+                await generating.say(tx, run, rest, now=system.clock.now_us())
+            await generating.tell(tx, run, named, now=system.clock.now_us())
+            if named:
+                await messages.add_sources(tx, answer, [told.data for told in named])
         return await runs.release(tx, run, now=system.clock.now_us())
 
     return await system.store.write(run.organisation_id, body)

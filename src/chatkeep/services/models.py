@@ -28,8 +28,8 @@ DEFAULT_CONTEXT_WINDOW = 8_192
 class Route:
     """Who answers for a model: the provider, the model's name there, and the prompt that belongs to the model.
 
-    `context_window` and `max_tokens` (of one answer; None: as many as the provider likes) in tokens;
-    prices for a million of them, as they were when the run began.
+    `context_window` and `max_tokens` (of one answer; None: as many as the provider likes) in tokens; prices for a
+    million of them, as they were when the run began. `supports_tools` is None where nobody has said.
     """
 
     provider: Provider
@@ -39,6 +39,7 @@ class Route:
     max_tokens: int | None
     input_price: str | None
     output_price: str | None
+    supports_tools: bool | None = None
 
     def priced(self, usage: Usage | None) -> Usage | None:
         """What a call used, with what it cost where that is known."""
@@ -174,6 +175,7 @@ async def route(tx: Transaction, system: System, model_id: ModelId | None) -> tu
         max_tokens=least(own.max_tokens_per_request, card.max_tokens_per_request),
         input_price=card.input_price if own.input_price is None else own.input_price,
         output_price=card.output_price if own.output_price is None else own.output_price,
+        supports_tools=card.supports_tools if own.supports_tools is None else own.supports_tools,
     )
 
 

@@ -14,7 +14,7 @@ from chatkeep.domain.message import Message, NewMessage
 from chatkeep.domain.page import Page, read_cursor, write_cursor
 from chatkeep.domain.run import Run
 from chatkeep.domain.text import US, check_text
-from chatkeep.services import access, appending, models
+from chatkeep.services import access, appending, models, tools
 from chatkeep.services import chats as chat_verbs
 from chatkeep.services import messages as message_verbs
 from chatkeep.services.context import Context
@@ -75,7 +75,8 @@ async def start_in(
     if state.current_message_id is None:
         raise InvalidField("message", "is needed: nothing was said in this chat yet")
     place = Place(state.current_message_id)
-    return await _start(tx, ctx, chat_id, place, wish, question=written[-1] if written else None)
+    question = written[-1] if written else await messages.get(tx, chat_id, place.question_id)
+    return await _start(tx, ctx, chat_id, place, wish, question=question)
 
 
 async def start_chat(ctx: Context, new: NewChat, said: list[NewMessage], wish: Wish) -> StartedRun:
@@ -247,6 +248,7 @@ async def _start(
     if is_taken and await messages.turn_number(tx, chat_id, wish.answer_id) is not None:  # type: ignore[arg-type]  # checked above
         raise AlreadyExists("The chat has a message with this id already.")
     model, route = await models.route(tx, ctx.system, wish.model_id or chat.model_id)
+    await tools.check(tx, ctx.system.limits, wish, route, question=question)
     now = ctx.now_us()
     count = 1 if place.continued is None else 2
     standing = Standing("generating", model_id=model.id)

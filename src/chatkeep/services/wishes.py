@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from chatkeep.domain.ids import MessageId, ModelId
-from chatkeep.domain.json import JsonObject
+from chatkeep.domain.json import JsonObject, JsonValue
 from chatkeep.services.context import Answer
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ IfBusy = Literal["reject", "queue", "branch"]
 class Wish:
     """How the answer is wanted. `model_id` None takes the chat's model; `answer_*` mark the answer's message.
 
+    `tools` are the functions that the model may call, `tool_choice` whether it shall, both in OpenAI's form.
     A `model_id` and a `system_prompt` given here become the chat's own. `replaces` is the answer that this one stands
     beside (regenerating). `settle` renders the answer for the request's Idempotency-Key. While another answer is
     generated, `if_busy` says whether to refuse, to wait for one's turn, or to begin a branch beside its question.
@@ -29,6 +30,8 @@ class Wish:
     max_tokens: int | None = None
     temperature: float | None = None
     system_prompt: str | None = None
+    tools: list[JsonObject] | None = None
+    tool_choice: JsonValue = None
     answer_id: MessageId | None = None
     answer_state_id: str | None = None
     replaces: MessageId | None = None
@@ -41,7 +44,7 @@ class Wish:
         return {name: value for name, value in values.items() if value is not None}
 
 
-_KEPT = ("max_tokens", "temperature", "answer_state_id", "replaces")
+_KEPT = ("max_tokens", "temperature", "tools", "tool_choice", "answer_state_id", "replaces")
 
 
 def remembered(kept: Any) -> Wish:

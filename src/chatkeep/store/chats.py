@@ -230,6 +230,15 @@ async def advance(tx: Transaction, chat_id: ChatId, count: int) -> int:
     return int(row[0])
 
 
+async def give_title(tx: Transaction, chat_id: ChatId, title: str, *, before: str, now: int) -> bool:
+    """Put a model's title in place of `before`; False where that is not the title any more."""
+    row = await tx.one("chat_give_title", id=chat_id, title=title, before=before)
+    if row is None:
+        return False
+    await events.append(tx, chat_id, row[0], now, Told("chat.titled", chat={"title": title}))
+    return True
+
+
 async def soft_delete(tx: Transaction, chat_id: ChatId, by: PrincipalId, *, now: int) -> None:
     """Hide the chat from everybody."""
     moved: JsonObject = {"deleted_at": now, "deleted_by": by, "updated_at": now}

@@ -71,7 +71,16 @@ def _said(message: Message | None) -> JsonObject | None:
     return {name: getattr(message, name) for name in _GROWS}
 
 
-_GROWS = ("content", "model_id", "input_tokens", "output_tokens", "cost", "response_time_ms")
+_GROWS = (
+    "content",
+    "model_id",
+    "input_tokens",
+    "output_tokens",
+    "cost",
+    "response_time_ms",
+    "tool_calls",
+    "sources",
+)
 """What else than its status and error the end of an answer changes."""
 
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from chatkeep.domain.ids import ChatId, MessageId
+from chatkeep.domain.json import JsonValue
 from chatkeep.domain.message import Message
 from chatkeep.store.driver import Row, Transaction
 from chatkeep.store.rows import read_json, write_json
@@ -40,6 +41,7 @@ async def insert(tx: Transaction, message: Message) -> None:
         tool_calls=write_json(message.tool_calls),
         media_type=message.media_type,
         media_url=message.media_url,
+        sources=write_json(message.sources),
         metadata=write_json(message.metadata),
         extra=write_json(message.extra or None),
     )
@@ -103,7 +105,15 @@ async def answer(tx: Transaction, message: Message) -> None:
         output_tokens=message.output_tokens,
         cost=message.cost,
         response_time_ms=message.response_time_ms,
+        tool_calls=write_json(message.tool_calls),
+        sources=write_json(message.sources),
     )
+
+
+async def add_sources(tx: Transaction, message: Message, sources: list[JsonValue]) -> None:
+    """Write what pages an answer that goes on growing has named."""
+    named = write_json([*(message.sources or ()), *sources])
+    await tx.run("message_sources", chat_id=message.chat_id, id=message.id, sources=named)
 
 
 async def _grown(tx: Transaction, found: list[Message]) -> list[Message]:
@@ -115,6 +125,6 @@ async def _grown(tx: Transaction, found: list[Message]) -> list[Message]:
 
 
 def _message(row: Row) -> Message:
-    *plain, tool_calls, media_type, media_url, metadata, extra = row
-    decoded = (read_json(tool_calls), media_type, media_url, read_json(metadata), read_json(extra) or {})
-    return Message(*(*plain, *decoded))
+    *plain, tool_calls, media_type, media_url, sources, metadata, extra = row
+    decoded = (read_json(sources), read_json(metadata), read_json(extra) or {})
+    return Message(*(*plain, read_json(tool_calls), media_type, media_url, *decoded))

@@ -27,7 +27,7 @@ class RunsContract(Journal):
         assert await find(ready, "nobody") is None
         assert await self.end(ready, run_of())
         assert await self.got(ready) == replace(
-            run_of(), state="completed", ended_at=50, usage=Usage(3, 4, "0.0015"), response_time_ms=5
+            run_of(), wish={}, state="completed", ended_at=50, usage=Usage(3, 4, "0.0015"), response_time_ms=5
         )
 
     async def test_a_run_ends_once_and_only_by_its_holder(self, ready: Store) -> None:

@@ -176,6 +176,7 @@ CREATE TABLE messages (
     tool_calls       TEXT,
     media_type       TEXT,
     media_url        TEXT,
+    sources          TEXT,
     metadata         TEXT,
     extra            TEXT,
     PRIMARY KEY (organisation_id, chat_id, seq),

@@ -57,7 +57,7 @@ ROWS = (
             "messages": [{**SAID, "id": "m-1"}, {**SAID, "id": "m-2", "parent_id": "m-1"}],
         },
         opaque=frozenset(
-            {"messages.id", "messages.tool_call_id"}
+            {"messages.id", "messages.tool_call_id", "messages.tool_calls.id"}
         ),  # the client's own, unique in its new chat only
         scope=WRITE,
         reach="personal",
@@ -177,7 +177,7 @@ ROWS = (
         method="POST",
         path=CHAT + "/messages",
         body={"messages": [{**SAID, "id": "@answer"}]},
-        opaque=frozenset({"messages.tool_call_id"}),
+        opaque=frozenset({"messages.tool_call_id", "messages.tool_calls.id"}),
         scope=WRITE,
         reach="managed",
         ok=409,
@@ -202,6 +202,9 @@ ROWS = (
         method="POST",
         path=CHAT + "/generate",
         body={"message": "hello", "model_id": "@model", "stream": True},
+        opaque=frozenset(
+            {"tool_results.tool_call_id"}
+        ),  # a name of the chat's own, and found on its path only
         scope=INVOKE,
         reach="managed",
         is_partial=True,

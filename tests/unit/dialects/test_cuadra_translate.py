@@ -216,11 +216,9 @@ def test_wishes() -> None:
     assert translate.new_chat(wire.ChatIn.model_validate(said), ephemeral_ttl_s=60).ttl_s is None
 
 
-@pytest.mark.parametrize(
-    "field", ["responseFormat", "fileIds", "tools", "enableReasoning", "enableArtifacts"]
-)
+@pytest.mark.parametrize("field", ["responseFormat", "fileIds", "enableReasoning", "enableArtifacts"])
 def test_what_is_not_served_is_refused_by_its_wire_name(field: str) -> None:
-    asking: dict[str, Any] = {"responseFormat": {"type": "x"}, "fileIds": ["f"], "tools": [{}]}
+    asking: dict[str, Any] = {"responseFormat": {"type": "x"}, "fileIds": ["f"]}
     said = {"messages": [{"role": "user", "content": "x"}]}
     body = wire.ChatIn.model_validate({**said, field: asking.get(field, True)})
     with pytest.raises(InvalidField) as refused:

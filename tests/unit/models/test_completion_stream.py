@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from chatkeep.domain.usage import Usage
-from chatkeep.models.completion_stream import CompletionStream, Malformed, parse_json
+from chatkeep.models.completion_stream import CompletionStream, parse_json
+from chatkeep.models.malformed import Malformed
 from chatkeep.models.port import Finished, Piece, ReasoningDelta, TextDelta
 
 STOP = {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}

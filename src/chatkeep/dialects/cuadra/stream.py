@@ -29,7 +29,8 @@ async def events(live: LiveRun, journal: AsyncIterator[list[Event]]) -> AsyncIte
                 if event.text is not None:
                     yield sse.data(_piece(chat_id, event.text, is_reasoning=event.kind == "run.reasoning"))
                 elif event.ends_run:
-                    yield sse.data(_last(outcome_of(live.run, event)))
+                    outcome = outcome_of(live.run, event)
+                    yield _calls(outcome) + sse.data(_last(outcome))
                     yield DONE
                     return
         failure: ChatkeepError = live.failure or ShuttingDown()  # how it ends is not known here
@@ -43,7 +44,15 @@ def replay(outcome: Outcome) -> bytes:
     """A run that is over as a whole stream, its text in one event."""
     text = "" if outcome.message is None else outcome.message.content
     said = sse.data(_piece(outcome.run.chat_id, text)) if text else b""
-    return said + sse.data(_last(outcome)) + DONE
+    return said + _calls(outcome) + sse.data(_last(outcome)) + DONE
+
+
+def _calls(outcome: Outcome) -> bytes:
+    calls = [] if outcome.message is None else translate.tool_calls(outcome.message)
+    if not calls:
+        return b""
+    chunk: wire.Chunk = {"id": outcome.run.chat_id, "delta": "", "toolCalls": calls, "finished": False}
+    return sse.data(chunk)
 
 
 def _piece(chat_id: ChatId, text: str, *, is_reasoning: bool = False) -> wire.Chunk:

@@ -93,7 +93,7 @@ def message(value: Message) -> wire.MessageOut:
         "id": value.id,
         "chatId": value.chat_id,
         "createdAt": iso_z(value.created_at),
-        "content": own.get("content", value.content),
+        "content": None if _only_calls(value) else own.get("content", value.content),
         "tokenCount": value.token_count,
         "cost": value.cost,
         "responseTimeMs": value.response_time_ms,
@@ -167,10 +167,7 @@ def new_chat(body: wire.ChatIn, *, ephemeral_ttl_s: int) -> NewChat:
 
 
 def new_messages(body: wire.ChatIn, author: PrincipalId) -> list[NewMessage]:
-    """What the client says. Raises `InvalidField` where it ends with a tool's result: models do not get those yet."""
-    last = len(body.messages) - 1
-    if body.messages[last].role == "tool":
-        raise InvalidField(f"messages.{last}.role", "an answer to a tool's result is not served yet")
+    """What the client says."""
     return [_new_message(each, author) for each in body.messages]
 
 
@@ -185,7 +182,17 @@ def wish(body: wire.ChatIn) -> Wish:
         max_tokens=body.max_tokens,
         temperature=body.temperature,
         system_prompt=body.system_prompt,
+        tools=None if not body.tools else [tool.model_dump(exclude_unset=True) for tool in body.tools],
     )
+
+
+def tool_calls(value: Message) -> list[wire.ToolCallChunk]:
+    """The calls that an answer ended with, as a stream has them."""
+    calls: list[Any] = value.tool_calls or []
+    return [
+        {"index": index, "id": call["id"], "type": "function", "function": call["function"]}
+        for index, call in enumerate(calls)
+    ]
 
 
 def changes(body: wire.ChatPatch) -> ChatChanges:
@@ -211,6 +218,11 @@ def _new_message(body: wire.MessageIn, author: PrincipalId) -> NewMessage:
         tool_calls=None if calls is None else [call.model_dump() for call in calls],
         extra={} if body.content is not None else _WITHOUT_CONTENT,
     )
+
+
+def _only_calls(value: Message) -> bool:
+    """Whether a model has answered with nothing but calls of tools."""
+    return value.model_id is not None and value.tool_calls is not None and not value.content
 
 
 def _number(value: float | None) -> float | None:

@@ -17,7 +17,7 @@ Visibility = Literal["private", "organization", "shared"]
 Word = Annotated[str, StringConstraints(max_length=512)]
 SYSTEM_PROMPT = AliasChoices("systemPrompt", "system_prompt")
 SPELLINGS = ("systemPrompt", "system_prompt")
-UNSERVED = ("response_format", "file_ids", "tools", "enable_reasoning", "enable_artifacts")
+UNSERVED = ("response_format", "file_ids", "enable_reasoning", "enable_artifacts")
 
 
 class Body(BaseModel):
@@ -46,6 +46,21 @@ class ToolCall(Body):
     id: str = Field(min_length=1, max_length=200)
     type: Literal["function"]
     function: FunctionCall
+
+
+class FunctionIn(Body):
+    """A function the model may have called; `parameters` is the JSON Schema of its arguments."""
+
+    name: str = Field(pattern="^[a-zA-Z0-9_-]{1,64}$")
+    description: str | None = None
+    parameters: JsonMap | None = None
+
+
+class ToolIn(Body):
+    """A tool; the client makes its calls."""
+
+    type: Literal["function"]
+    function: FunctionIn
 
 
 class MessageIn(Body):
@@ -91,7 +106,7 @@ class ChatIn(Body):
     reasoning_budget: int | None = Field(None, ge=1, description="Counts only with enableReasoning.")
     enable_artifacts: bool = Field(False, description="Not served yet; only false.")
     file_ids: list[str] | None = Field(None, description="Not served yet; only empty.")
-    tools: list[JsonMap] | None = Field(None, description="Not served yet; only empty.")
+    tools: list[ToolIn] | None = Field(None, max_length=128, description="What the model may call.")
 
 
 class ChatPatch(Body):
@@ -275,12 +290,29 @@ class ChunkError(TypedDict):
     message: str
 
 
+class FunctionChunk(TypedDict):
+    """A function that is called; `arguments` is a JSON string."""
+
+    name: str
+    arguments: str
+
+
+class ToolCallChunk(TypedDict):
+    """A call; it comes whole, though the format would take it in pieces."""
+
+    index: int
+    id: str
+    type: Literal["function"]
+    function: FunctionChunk
+
+
 class Chunk(TypedDict):
     """One event of a stream. `id` is the chat's; the last one is `finished` and has `usage` or `error`."""
 
     id: str
     delta: str
     reasoning: NotRequired[str]
+    toolCalls: NotRequired[list[ToolCallChunk]]
     finished: bool
     usage: NotRequired[UsageOut | None]
     error: NotRequired[ChunkError]

@@ -5,13 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from chatkeep.dialects.native import translate, wire_events
-from chatkeep.domain.event import Event
+from chatkeep.domain.event import Event, EventKind
 from chatkeep.domain.json import JsonObject
 from chatkeep.domain.text import iso_z, iso_z_or_none
 from chatkeep.domain.usage import Usage
 from chatkeep.services.journal import Batch, Snapshot
 
 TIMES = ("last_error_at", "last_message_at", "expires_at", "deleted_at", "created_at", "updated_at")
+
+NAMED: dict[EventKind, str] = {"run.source": "source", "run.tool_call": "tool_call"}
+"""Kinds that are about one thing, and have its fields under this name."""
 
 
 def event(value: Event) -> dict[str, Any]:
@@ -24,7 +27,8 @@ def event(value: Event) -> dict[str, Any]:
     if value.message is not None or value.ends_run:
         out["message"] = None if value.message is None else translate.message(value.message)
     if value.data is not None:
-        out.update(value.data)
+        name = NAMED.get(value.kind)
+        out.update(value.data if name is None else {name: value.data})
     if value.ends_run:
         counted: Any = out["usage"]
         out["usage"] = translate.usage(None if counted is None else Usage(**counted))

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import cast
 
-from chatkeep.dialects.native import wire, wire_runs
+from chatkeep.dialects.native import wire, wire_documents, wire_runs
 from chatkeep.domain.chat import Chat, ChatChanges, ChatThread, NewChat
 from chatkeep.domain.document import Document
 from chatkeep.domain.errors import InvalidField
@@ -97,9 +97,10 @@ def message(value: Message, children: Mapping[MessageId, list[MessageId]] | None
         "cost": value.cost,
         "response_time_ms": value.response_time_ms,
         "tool_call_id": value.tool_call_id,
-        "tool_calls": value.tool_calls,
+        "tool_calls": cast("list[wire.ToolCallOut] | None", value.tool_calls),
         "media_type": value.media_type,
         "media_url": value.media_url,
+        "sources": cast("list[wire.SourceOut] | None", value.sources),
         "metadata": value.metadata,
         "created_at": iso_z(value.created_at),
     }
@@ -182,7 +183,7 @@ def folder(value: Folder) -> wire.FolderOut:
     return {"id": value.id, "name": value.name, "created_at": created_at, "updated_at": updated_at}
 
 
-def document(value: Document) -> wire.DocumentOut:
+def document(value: Document) -> wire_documents.DocumentOut:
     """A document without its text."""
     return {
         "id": value.id,
@@ -250,7 +251,7 @@ def new_messages(bodies: Sequence[wire.MessageIn], author: PrincipalId) -> list[
             parent_id=None if body.parent_id is None else MessageId(body.parent_id),
             author_id=author if body.role == "user" else None,
             tool_call_id=body.tool_call_id,
-            tool_calls=body.tool_calls,
+            tool_calls=None if body.tool_calls is None else [call.model_dump() for call in body.tool_calls],
             media_type=body.media_type,
             media_url=body.media_url,
             metadata=body.metadata,

@@ -24,6 +24,21 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
+class FunctionCall(Strict):
+    """The function that an assistant called; `arguments` is JSON as text."""
+
+    name: str = Field(min_length=1, max_length=200)
+    arguments: str
+
+
+class ToolCall(Strict):
+    """A call that an assistant made, in OpenAI's form."""
+
+    id: str = Field(min_length=1, max_length=200)
+    type: Literal["function"] = "function"
+    function: FunctionCall
+
+
 class MessageIn(Strict):
     """A message to append."""
 
@@ -34,7 +49,9 @@ class MessageIn(Strict):
         None, description="The message it follows; the chat's current message when absent."
     )
     tool_call_id: str | None = Field(None, description="For tool messages: the call it answers.")
-    tool_calls: list[Any] | None = Field(None, description="For assistant messages: the calls made.")
+    tool_calls: list[ToolCall] | None = Field(
+        None, max_length=128, description="For assistant messages: the calls made."
+    )
     media_type: str | None = None
     media_url: str | None = None
     metadata: JsonMap | None = None
@@ -158,12 +175,27 @@ class FolderIn(Strict):
     name: Name
 
 
-class DocumentIn(Strict):
-    """A text document to keep with a chat."""
+class FunctionCallOut(TypedDict):
+    """The function called; `arguments` is what the model says is JSON."""
 
-    filename: str = Field(min_length=1, max_length=200)
-    content_type: str = Field("text/plain", min_length=1, max_length=200)
-    text: str
+    name: str
+    arguments: str
+
+
+class ToolCallOut(TypedDict):
+    """A call of a tool, for the client to make: append its result as a `tool` message with this `id`."""
+
+    id: str
+    type: Literal["function"]
+    function: FunctionCallOut
+
+
+class SourceOut(TypedDict):
+    """A web page that an answer names as its source, with what the provider tells of it."""
+
+    url: str
+    title: str | None
+    text: str | None
 
 
 class MessageOut(TypedDict):
@@ -188,9 +220,10 @@ class MessageOut(TypedDict):
     cost: str | None
     response_time_ms: int | None
     tool_call_id: str | None
-    tool_calls: list[Any] | None
+    tool_calls: list[ToolCallOut] | None
     media_type: str | None
     media_url: str | None
+    sources: list[SourceOut] | None
     metadata: JsonMap | None
     created_at: str
 
@@ -327,31 +360,6 @@ class FolderList(TypedDict):
     """The caller's folders."""
 
     items: list[FolderOut]
-
-
-class DocumentOut(TypedDict):
-    """A document without its text."""
-
-    id: str
-    chat_id: str
-    filename: str
-    content_type: str
-    size_bytes: int
-    sha256: str
-    created_by: str
-    created_at: str
-
-
-class DocumentFull(DocumentOut):
-    """A document with its text."""
-
-    text: str
-
-
-class DocumentList(TypedDict):
-    """A chat's documents."""
-
-    items: list[DocumentOut]
 
 
 class ShareOut(TypedDict):

@@ -6,8 +6,22 @@ from typing import Any, Literal, NotRequired
 
 from typing_extensions import TypedDict
 
-from chatkeep.dialects.native.wire import ChatOut, MessageOut, UsageOut
+from chatkeep.dialects.native.wire import ChatOut, MessageOut, SourceOut, UsageOut
 from chatkeep.dialects.native.wire_runs import RunOut
+
+
+class TitleOut(TypedDict):
+    """The title."""
+
+    title: str
+
+
+class ToolCallTold(TypedDict):
+    """A call: which function, with which arguments (text that the model says is JSON)."""
+
+    id: str
+    name: str
+    arguments: str
 
 
 class ChatEvent(TypedDict):
@@ -17,6 +31,15 @@ class ChatEvent(TypedDict):
     type: Literal["chat.created", "chat.updated", "chat.deleted", "chat.restored"]
     at: str
     chat: dict[str, Any]
+
+
+class ChatTitled(TypedDict):
+    """The chat's model has made a title for it, in place of the one from its first message."""
+
+    seq: int
+    type: Literal["chat.titled"]
+    at: str
+    chat: TitleOut
 
 
 class MessageEvent(TypedDict):
@@ -61,6 +84,29 @@ class RunDelta(TypedDict):
     at: str
     run_id: str
     text: str
+
+
+class RunSource(TypedDict):
+    """The answer names a web page as its source: put it behind the others in the `sources` of its message."""
+
+    seq: int
+    type: Literal["run.source"]
+    at: str
+    run_id: str
+    source: SourceOut
+
+
+class RunToolCall(TypedDict):
+    """The answer ends with this call of a tool, which is in the `tool_calls` of its message too, in OpenAI's form.
+
+    It is the client's to make; its result goes back with `tool_results`.
+    """
+
+    seq: int
+    type: Literal["run.tool_call"]
+    at: str
+    run_id: str
+    tool_call: ToolCallTold
 
 
 class RunEnded(TypedDict):
@@ -110,7 +156,18 @@ class StreamError(TypedDict):
     detail: str
 
 
-EventOut = ChatEvent | MessageEvent | RunStarted | RunResumed | RunDelta | RunEnded | SnapshotOut
+EventOut = (
+    ChatEvent
+    | ChatTitled
+    | MessageEvent
+    | RunStarted
+    | RunResumed
+    | RunDelta
+    | RunSource
+    | RunToolCall
+    | RunEnded
+    | SnapshotOut
+)
 StreamOut = EventOut | Reconnect | StreamError
 """The data of one server-sent event."""
 

@@ -154,6 +154,12 @@ RETURNING version;
 UPDATE chats SET version = version + :events WHERE organisation_id = :organisation_id AND id = :id
 RETURNING version;
 
+-- name: chat_give_title^
+-- A model's title, in place of the one that was made from the first message, if that is still there.
+UPDATE chats SET title = :title, version = version + 1
+WHERE organisation_id = :organisation_id AND id = :id AND title = :before AND deleted_at IS NULL
+RETURNING version;
+
 -- name: chat_soft_delete^
 UPDATE chats SET deleted_at = :now, deleted_by = :deleted_by, updated_at = :now, version = version + 1
 WHERE organisation_id = :organisation_id AND id = :id

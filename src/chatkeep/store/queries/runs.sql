@@ -7,9 +7,9 @@ VALUES
      1, :holder, :lease_until, :reserved_tokens, :started_at);
 
 -- name: run_end^
--- Only who holds the newest lease may end a run, and only once.
+-- Only who holds the newest lease may end a run, and only once. Its wish was for whoever had taken it over.
 UPDATE runs SET
-    state = :state, ended_at = :ended_at, last_seq = :last_seq, error = :error, input_tokens = :input_tokens,
+    wish = '{}', state = :state, ended_at = :ended_at, last_seq = :last_seq, error = :error, input_tokens = :input_tokens,
     output_tokens = :output_tokens, cost = :cost, response_time_ms = :response_time_ms
 WHERE organisation_id = :organisation_id AND id = :id AND state = 'running' AND epoch = :epoch
 RETURNING reserved_tokens;

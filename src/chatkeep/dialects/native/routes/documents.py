@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import Path, Request, Response
 
-from chatkeep.dialects.native import translate, wire
+from chatkeep.dialects.native import translate, wire_documents
 from chatkeep.dialects.native.manner import Caller
 from chatkeep.dialects.native.routes.chats import CREATED, ChatPath
 from chatkeep.domain.ids import ChatId, DocumentId
@@ -21,12 +21,14 @@ DocumentPath = Annotated[str, Path(description="The document's id.")]
 
 
 @router.get(
-    "/chats/{chat_id}/documents", summary="List documents", responses={200: {"model": wire.DocumentList}}
+    "/chats/{chat_id}/documents",
+    summary="List documents",
+    responses={200: {"model": wire_documents.DocumentList}},
 )
 async def list_documents(chat_id: ChatPath, ctx: Caller) -> JsonAnswer:
     """The chat's documents without their texts, oldest first."""
     found = await documents.list_documents(ctx, ChatId(chat_id))
-    out: wire.DocumentList = {"items": [translate.document(each) for each in found]}
+    out: wire_documents.DocumentList = {"items": [translate.document(each) for each in found]}
     return JsonAnswer(out)
 
 
@@ -34,10 +36,14 @@ async def list_documents(chat_id: ChatPath, ctx: Caller) -> JsonAnswer:
     "/chats/{chat_id}/documents",
     status_code=CREATED,
     summary="Attach a document",
-    responses={CREATED: {"model": wire.DocumentOut}},
+    responses={CREATED: {"model": wire_documents.DocumentOut}},
 )
 async def attach(
-    chat_id: ChatPath, body: wire.DocumentIn, ctx: Caller, request: Request, idempotency_key: Key = None
+    chat_id: ChatPath,
+    body: wire_documents.DocumentIn,
+    ctx: Caller,
+    request: Request,
+    idempotency_key: Key = None,
 ) -> Response:
     """Keep a text with the chat; the model is given it with every question."""
     claim = await claimed(
@@ -50,12 +56,12 @@ async def attach(
 @router.get(
     "/chats/{chat_id}/documents/{document_id}",
     summary="Get a document",
-    responses={200: {"model": wire.DocumentFull}},
+    responses={200: {"model": wire_documents.DocumentFull}},
 )
 async def get(chat_id: ChatPath, document_id: DocumentPath, ctx: Caller) -> JsonAnswer:
     """One document with its text."""
     document, text = await documents.get(ctx, ChatId(chat_id), DocumentId(document_id))
-    out: wire.DocumentFull = {**translate.document(document), "text": text}
+    out: wire_documents.DocumentFull = {**translate.document(document), "text": text}
     return JsonAnswer(out)
 
 

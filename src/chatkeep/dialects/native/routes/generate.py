@@ -9,6 +9,7 @@ from typing import Annotated
 from fastapi import Path, Query, Request, Response
 
 from chatkeep.dialects.native import errors, translate, wire_runs
+from chatkeep.dialects.native.events import NAMED
 from chatkeep.dialects.native.manner import MANNER, Caller
 from chatkeep.dialects.native.routes.chats import ChatPath
 from chatkeep.domain.errors import ChatkeepError, NotFound, ProviderFailed, ShuttingDown
@@ -48,9 +49,10 @@ async def generate(
     idempotency_key: Key = None,
 ) -> Response:
     """Append `message` if given, then answer. The question is on disk before the model is called, and the run goes on
-    when you go away. With `stream`, events `run`, `delta`, `reasoning` and at last `done` or `error`.
+    when you go away. With `stream`, events `run`, `delta`, `reasoning`, `source`, `tool_call` and at last `done` or
+    `error`. After an answer with `tool_calls`, make the calls and ask again with `tool_results`.
     """
-    said = said_by(ctx, body.message)
+    said = said_by(ctx, body)
 
     async def start(claim: Context, wish: Wish) -> StartedRun:
         return await house.turns.start(claim, ChatId(chat_id), said, replace(wish, if_busy=body.if_busy))
@@ -175,10 +177,13 @@ async def _answer(
 
 def wish_of(body: wire_runs.AnswerIn) -> Wish:
     """How the client wants its answer."""
+    choice = body.tool_choice
     return Wish(
         model_id=None if body.model_id is None else ModelId(body.model_id),
         max_tokens=body.max_tokens,
         temperature=body.temperature,
+        tools=None if not body.tools else [tool.model_dump(exclude_unset=True) for tool in body.tools],
+        tool_choice=choice if choice is None or isinstance(choice, str) else choice.model_dump(),
     )
 
 
@@ -186,12 +191,17 @@ def _runs(asked: list[Run]) -> JsonAnswer:
     return JsonAnswer({"items": [translate.run(each) for each in asked]})
 
 
-def said_by(ctx: Context, message: str | None) -> list[NewMessage]:
+def said_by(ctx: Context, body: wire_runs.GenerateIn) -> list[NewMessage]:
     """What the client says, if it says anything. Raises `InvalidField`."""
-    if message is None:
-        return []
-    check_text("message", message, bytes_max=ctx.system.limits.message_bytes_max)
-    return [NewMessage("user", message, author_id=ctx.principal.id)]
+    bytes_max = ctx.system.limits.message_bytes_max
+    said = []
+    for position, result in enumerate(body.tool_results):
+        check_text(f"tool_results.{position}.content", result.content, bytes_max=bytes_max)
+        said.append(NewMessage("tool", result.content, tool_call_id=result.tool_call_id))
+    if body.message is not None:
+        check_text("message", body.message, bytes_max=bytes_max)
+        said.append(NewMessage("user", body.message, author_id=ctx.principal.id))
+    return said
 
 
 async def _events(live: LiveRun, journal: AsyncIterator[list[Event]]) -> AsyncIterator[bytes]:
@@ -206,6 +216,8 @@ async def _events(live: LiveRun, journal: AsyncIterator[list[Event]]) -> AsyncIt
                 if event.text is not None:
                     name = "delta" if event.kind == "run.delta" else "reasoning"
                     yield sse.data({"text": event.text}, event=name, seq=event.seq)
+                elif event.kind in NAMED:
+                    yield sse.data(event.data, event=NAMED[event.kind], seq=event.seq)
                 elif event.ends_run:
                     yield _last(outcome_of(run, event), seq=event.seq)
                     return

@@ -107,7 +107,7 @@ async def _send(
 ) -> dict[str, Any]:
     house.runner.check_open()
     wish = replace(wish_of(frame), if_busy=frame.if_busy)
-    started = await house.turns.start(socket.ctx, chat_id, said_by(socket.ctx, frame.message), wish)
+    started = await house.turns.start(socket.ctx, chat_id, said_by(socket.ctx, frame), wish)
     return {"run_id": house.runner.begin(started).run.id}
 
 
