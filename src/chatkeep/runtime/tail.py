@@ -157,13 +157,20 @@ class Tail:
                 if time.monotonic() - checked >= self._limits.stream_recheck_s:
                     ctx, checked = await recheck(), time.monotonic()
 
-    async def run(self, ctx: Context, live: LiveRun, *, recheck: Recheck) -> AsyncIterator[list[Event]]:
+    async def run(
+        self, ctx: Context, live: LiveRun, *, recheck: Recheck, offer: Offer | None = None
+    ) -> AsyncIterator[list[Event]]:
         """The events of a run from its start to its end, as they come; an empty list is a heartbeat.
 
-        Ends early when the server is going, the chat is gone, or the end could not be written (`live.failure`).
+        Pieces of text that `offer` takes are not given again. Ends early when the server is going, the chat is gone, or
+        the end could not be written (`live.failure`).
         """
         run = live.run
-        reader = Reader(ctx, recheck, scope="chat:invoke")
+
+        def offer_piece(event: Event) -> bool:
+            return offer is not None and event.run_id == run.id and event.text is not None and offer(event)
+
+        reader = Reader(ctx, recheck, scope="chat:invoke", offer=offer_piece)
         async for batch in self.follow(reader, run.chat_id, run.first_seq - 1, told=live.told):
             if isinstance(batch, Snapshot):
                 return

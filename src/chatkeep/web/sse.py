@@ -8,6 +8,9 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import StreamingResponse
 
+from chatkeep.domain.event import Event
+from chatkeep.runtime.bell import Offer
+
 HEADERS = {"cache-control": "no-cache, no-transform", "x-accel-buffering": "no"}
 HEARTBEAT = b": \n\n"
 WRITE_NOW = "chatkeep.write_now"
@@ -27,9 +30,10 @@ def stream(events: AsyncIterator[bytes], *, headers: dict[str, str] | None = Non
     return StreamingResponse(events, media_type="text/event-stream", headers={**HEADERS, **(headers or {})})
 
 
-def writer(request: Request) -> Write | None:
-    """A way past all layers to the request's connection, for a stream whose every piece so far is sent; None where the
-    server has none. It is an ASGI extension of `edge.protocol`.
+def offering(request: Request, frame_of: Callable[[Event], bytes]) -> Offer:
+    """Takes events past all layers to the request's connection, for a stream whose every piece so far is sent.
+
+    Where the server has no such way (it is `edge.protocol`'s ASGI extension), no event is taken.
     """
     write: Write | None = (request.scope.get("extensions") or {}).get(WRITE_NOW)
-    return write
+    return lambda event: write is not None and write(frame_of(event))

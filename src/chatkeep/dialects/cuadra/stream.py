@@ -27,7 +27,7 @@ async def events(live: LiveRun, journal: AsyncIterator[list[Event]]) -> AsyncIte
                 yield sse.HEARTBEAT
             for event in batch:
                 if event.text is not None:
-                    yield sse.data(_piece(chat_id, event.text, is_reasoning=event.kind == "run.reasoning"))
+                    yield piece(event)
                 elif event.ends_run:
                     outcome = outcome_of(live.run, event)
                     yield _calls(outcome) + sse.data(_last(outcome))
@@ -38,6 +38,12 @@ async def events(live: LiveRun, journal: AsyncIterator[list[Event]]) -> AsyncIte
         failure = error
     yield sse.data(_failed(chat_id, str(failure)))
     yield DONE
+
+
+def piece(event: Event) -> bytes:
+    """The next piece of the answer's text, or of what the model thinks."""
+    assert event.text is not None
+    return sse.data(_piece(event.chat_id, event.text, is_reasoning=event.kind == "run.reasoning"))
 
 
 def replay(outcome: Outcome) -> bytes:

@@ -54,7 +54,8 @@ async def complete(
     live = house.runner.begin(await _start(claim, body))
     headers = location(live.started)
     if body.stream:
-        journal = house.tail.run(ctx, live, recheck=rechecking(MANNER, request))
+        offer = sse.offering(request, stream.piece)
+        journal = house.tail.run(ctx, live, recheck=rechecking(MANNER, request), offer=offer)
         return sse.stream(stream.events(live, journal), headers=headers)
     response = _respond(await live.outcome())
     response.headers.update(headers)

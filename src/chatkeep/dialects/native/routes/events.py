@@ -14,6 +14,7 @@ from chatkeep.dialects.native.routes.chats import ChatPath
 from chatkeep.domain.errors import ChatkeepError, InvalidField
 from chatkeep.domain.event import Event
 from chatkeep.domain.ids import ChatId
+from chatkeep.runtime.bell import Offer
 from chatkeep.runtime.tail import Reader, Recheck
 from chatkeep.services import chats, journal
 from chatkeep.services.context import Context
@@ -63,7 +64,7 @@ async def follow(
     await chats.peek(ctx, ChatId(chat_id))
     if wait_s is not None:
         return JsonAnswer(await _page(house, ctx, ChatId(chat_id), cursor, wait_s, recheck))
-    frames = _frames(house, ctx, ChatId(chat_id), cursor, recheck, sse.writer(request))
+    frames = _frames(house, ctx, ChatId(chat_id), cursor, recheck, sse.offering(request, _frame))
     first = await anext(frames)  # what is refused is refused before the stream begins
     return sse.stream(_from(first, frames))
 
@@ -94,18 +95,18 @@ async def _from(first: bytes, frames: AsyncGenerator[bytes, None]) -> AsyncItera
 
 
 async def _frames(
-    house: House, ctx: Context, chat_id: ChatId, cursor: int | None, recheck: Recheck, write: sse.Write | None
+    house: House, ctx: Context, chat_id: ChatId, cursor: int | None, recheck: Recheck, offer: Offer
 ) -> AsyncGenerator[bytes, None]:
-    def offer(event: Event) -> bool:
+    def offered(event: Event) -> bool:
         nonlocal cursor
-        if write is None or not write(_frame(event)):
+        if not offer(event):
             return False
         cursor = event.seq
         return True
 
     with house.tail.admitted(ctx):
         yield RETRY
-        reader = Reader(ctx, recheck, offer=offer)
+        reader = Reader(ctx, recheck, offer=offered)
         following = cast("AsyncGenerator[Batch, None]", house.tail.follow(reader, chat_id, cursor))
         try:
             async with aclosing(following):

@@ -170,7 +170,8 @@ async def _answer(
     wish = replace(wish_of(body), settle=_settle_events if body.stream else _settle)
     live = house.runner.begin(await start(claim, wish))
     if body.stream:
-        journal = house.tail.run(ctx, live, recheck=rechecking(MANNER, request))
+        offer = sse.offering(request, _piece)
+        journal = house.tail.run(ctx, live, recheck=rechecking(MANNER, request), offer=offer)
         return sse.stream(_events(live, journal))
     return _respond(await live.outcome())
 
@@ -214,8 +215,7 @@ async def _events(live: LiveRun, journal: AsyncIterator[list[Event]]) -> AsyncIt
                 yield sse.HEARTBEAT
             for event in batch:
                 if event.text is not None:
-                    name = "delta" if event.kind == "run.delta" else "reasoning"
-                    yield sse.data({"text": event.text}, event=name, seq=event.seq)
+                    yield _piece(event)
                 elif event.kind in NAMED:
                     yield sse.data(event.data, event=NAMED[event.kind], seq=event.seq)
                 elif event.ends_run:
@@ -225,6 +225,11 @@ async def _events(live: LiveRun, journal: AsyncIterator[list[Event]]) -> AsyncIt
     except ChatkeepError as error:
         failure = error
     yield _last(Outcome(run, None, None, str(failure)))  # how it ends is not known here
+
+
+def _piece(event: Event) -> bytes:
+    name = "delta" if event.kind == "run.delta" else "reasoning"
+    return sse.data({"text": event.text}, event=name, seq=event.seq)
 
 
 def _last(outcome: Outcome, *, seq: int | None = None) -> bytes:
