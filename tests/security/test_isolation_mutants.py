@@ -26,7 +26,14 @@ PREDICATE = re.compile(r"\b(\w+\.)?organisation_id = :organisation_id\b")
 JOIN = re.compile(r"\b(\w+\.organisation_id = \w+\.organisation_id|o\.id = \w+\.organisation_id)\b")
 FORGETFUL = {PREDICATE: ":organisation_id IS NOT NULL", JOIN: "1 = 1"}
 QUERIES = sorted(name for name, sql in statements.load("apsw").items() if PREDICATE.search(sql))
-JOINING = sorted(name for name, sql in statements.load("apsw").items() if JOIN.search(sql))
+DOCTOR = "system_check_"  # of the whole store, for who has its file
+JOINING = sorted(
+    name for name, sql in statements.load("apsw").items() if JOIN.search(sql) and not name.startswith(DOCTOR)
+)
+
+# No answer in the matrix depends on them. That they forget is noticed by tests/flows/test_budgets.py, and by
+# tests/contract/store/journalling.py, where two organisations have chats and runs of the same ids.
+ELSEWHERE = {"budget_get", "system_deltas_held"}
 
 SAMPLE = (
     "chat_access",
@@ -123,7 +130,9 @@ async def test_a_query_without_its_organisation_turns_the_matrix_red(
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("query", [name for name in QUERIES if name not in WITHOUT_ROUTE | HARMLESS])
+@pytest.mark.parametrize(
+    "query", [name for name in QUERIES if name not in WITHOUT_ROUTE | HARMLESS | ELSEWHERE]
+)
 async def test_every_query_without_its_organisation_turns_the_matrix_red(
     matrix: Matrix, reaching: Reaching, query: str
 ) -> None:
@@ -131,7 +140,7 @@ async def test_every_query_without_its_organisation_turns_the_matrix_red(
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("query", JOINING)
+@pytest.mark.parametrize("query", [name for name in JOINING if name not in ELSEWHERE])
 async def test_every_join_without_its_organisation_turns_the_matrix_red(
     matrix: Matrix, reaching: Reaching, query: str
 ) -> None:
