@@ -132,16 +132,14 @@ def make_providers(settings: Settings) -> dict[str, Provider]:
     """The configured providers, and the offline model where it is installed."""
     providers: dict[str, Provider] = {}
     if settings.providers:
-        from chatkeep.models.openai_compatible import OpenAiCompatible  # noqa: PLC0415 - a tenth of the start
+        from chatkeep.models.openai_compatible import OpenAiCompatible, Timeouts  # noqa: PLC0415 - a tenth of the start
 
         for name, each in settings.providers.items():
             providers[name] = OpenAiCompatible(
                 name,
                 each.base_url,
                 api_key=None if each.api_key is None else each.api_key.get_secret_value(),
-                connect_timeout_s=each.connect_s,
-                first_token_timeout_s=each.first_token_s,
-                silence_timeout_s=each.silence_s,
+                timeouts=Timeouts(each.connect_s, each.first_token_s, each.silence_s),
             )
     if settings.local_model and weights_path() is not None:
         local = LocalModel(threads=settings.local_model_threads)

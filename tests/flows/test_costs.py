@@ -16,6 +16,7 @@ from tests.world import FakeClock, open_world
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 PRICES: dict[str, Any] = {"input_price": "0.15", "output_price": "0.60"}
 COST = "0.00000405"  # of 7 and 5 tokens at these prices
+USED = {"input_tokens": 7, "output_tokens": 5, "total_tokens": 12, "cost": COST}
 SOURCE: dict[str, Any] = {"provider": "scripted", "model_name": "scripted"}
 CARD: dict[str, Any] = {"display_name": "Ours", "context_window": 8192}
 
@@ -119,6 +120,29 @@ async def test_what_a_stopped_answer_cost_is_not_known(office: Office) -> None:
     assert (stopped["message"]["cost"], stopped["usage"]) == (None, None)
     (run,) = await runs(office, chat)
     assert (run["state"], run["usage"]) == ("stopped", None)
+
+
+async def test_of_a_stopped_answer_counts_what_the_provider_counted_by_then(office: Office) -> None:
+    chat = await office.chat(model_id=await priced_model(office, **PRICES))
+    office.upstream.play(
+        Raw([usage_event(7, 1), text_event("Wait"), usage_event(7, 5), text_event("ing"), None])
+    )
+    asking = asyncio.create_task(answer(office, chat))
+    await office.until_said(chat["id"], "Waiting")
+    await office.native("POST", f"/chats/{chat['id']}/stop", run_id=None)
+    stopped = await asking
+    assert (stopped["message"]["content"], stopped["message"]["cost"]) == ("Waiting", COST)
+    (run,) = await runs(office, chat)
+    assert (run["state"], run["usage"]) == ("stopped", USED)
+
+
+async def test_of_an_answer_that_broke_off_too(office: Office) -> None:
+    chat = await office.chat(model_id=await priced_model(office, **PRICES))
+    office.upstream.play(Raw([usage_event(7, 5), text_event("Wait"), b"data: no JSON\n\n"]))
+    failed = await office.ask("POST", f"/chats/{chat['id']}/generate", body={"message": "Hi"})
+    assert failed.json()["code"] == "provider_failed"
+    (run,) = await runs(office, chat)
+    assert (run["state"], run["usage"]) == ("failed", USED)
 
 
 async def test_another_price_counts_for_later_answers_only(office: Office) -> None:

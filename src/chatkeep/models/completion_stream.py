@@ -16,7 +16,7 @@ from chatkeep.domain.usage import Usage
 from chatkeep.models.citations import Citations
 from chatkeep.models.malformed import Malformed
 from chatkeep.models.output_text import OutputText, clean
-from chatkeep.models.port import Finished, Piece, ReasoningDelta, TextDelta
+from chatkeep.models.port import Counted, Finished, Piece, ReasoningDelta, TextDelta
 from chatkeep.models.tool_calls import ToolCalls
 
 _REASON_CHARACTERS_MAX = 64
@@ -82,12 +82,16 @@ class CompletionStream:
             raise Malformed("a chunk that is not an object")
         if error := chunk.get("error"):
             raise Malformed(_error_sentence(error))
-        self._usage = _usage(chunk.get("usage")) or self._usage
+        counted = _usage(chunk)
         # Only one answer was asked for, so any with another index is passed over.
         choices = [choice for choice in _objects(chunk.get("choices")) if not choice.get("index")]
         pieces = [piece for choice in choices for piece in self._take_choice(choice)]
         if "citations" in chunk or "search_results" in chunk:
             pieces += self._citations.hear_lists(chunk)
+        if counted is not None:
+            self._usage = counted
+            if not self.is_whole:
+                pieces.append(Counted(counted))
         return pieces
 
     def _take_choice(self, choice: dict[str, Any]) -> list[Piece]:
@@ -137,13 +141,17 @@ def _text(delta: dict[str, Any], field: str) -> str:
     return value
 
 
-def _usage(value: object) -> Usage | None:
-    if not isinstance(value, dict):
-        return None
-    read, written = value.get("prompt_tokens"), value.get("completion_tokens")
-    if not _is_count(read) or not _is_count(written):
-        return None
-    return Usage(read, written, reported_cost(value.get("cost")))  # OpenRouter tells it
+def _usage(chunk: dict[str, Any]) -> Usage | None:
+    usage, timings = chunk.get("usage"), chunk.get("timings")
+    if isinstance(usage, dict):
+        read, written = usage.get("prompt_tokens"), usage.get("completion_tokens")
+        if _is_count(read) and _is_count(written):
+            return Usage(read, written, reported_cost(usage.get("cost")))  # OpenRouter tells it
+    if isinstance(timings, dict):  # llama.cpp's, with every chunk if it is asked to
+        kept, read, written = (timings.get(name) for name in ("cache_n", "prompt_n", "predicted_n"))
+        if _is_count(kept) and _is_count(read) and _is_count(written):
+            return Usage(kept + read, written)
+    return None
 
 
 def _is_count(value: object) -> TypeGuard[int]:

@@ -114,13 +114,7 @@ class LocalModel:
                 return self._running
             await self._let_go()
             server = await LlamaServer.start(self._settings())
-            client = (await asyncio.to_thread(_client_class))(
-                self.name,
-                f"{server.address}/v1",
-                api_key=server.api_key,
-                first_token_timeout_s=_FIRST_TOKEN_TIMEOUT_S,
-            )
-            self._running = _Running(server, client)
+            self._running = _Running(server, await asyncio.to_thread(_client_of, self.name, server))
             return self._running
 
     async def _let_go(self) -> None:
@@ -145,10 +139,16 @@ class LocalModel:
         )
 
 
-def _client_class() -> type[OpenAiCompatible]:
-    from chatkeep.models.openai_compatible import OpenAiCompatible  # noqa: PLC0415 - a tenth of the server's start
+def _client_of(name: str, server: LlamaServer) -> OpenAiCompatible:
+    from chatkeep.models.openai_compatible import OpenAiCompatible, Timeouts  # noqa: PLC0415 - a tenth of the start
 
-    return OpenAiCompatible
+    return OpenAiCompatible(
+        name,
+        f"{server.address}/v1",
+        api_key=server.api_key,
+        timeouts=Timeouts(first_token_s=_FIRST_TOKEN_TIMEOUT_S),
+        options={"timings_per_token": True},  # so that an answer that is stopped is counted, too
+    )
 
 
 def weights_path() -> Path | None:

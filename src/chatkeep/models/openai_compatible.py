@@ -8,7 +8,8 @@ the address is in an error's sentence.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
@@ -33,12 +34,21 @@ _USAGE_GRACE_S = 5.0
 _CONTEXT_FIELDS = ("context_window", "context_length", "max_model_len", "max_context_length")
 
 
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Bounds of every wait, in seconds: `connect_s` of name, TCP and TLS; `first_token_s` from the request to the first
+    piece; `silence_s` between two events after that. Comments sent to keep a connection open count as silence.
+    """
+
+    connect_s: float = 10.0
+    first_token_s: float = 120.0
+    silence_s: float = 60.0
+
+
 class OpenAiCompatible:
     """A provider at `base_url` (with its `/v1`). Fulfils `Provider`; used on the event loop of its first call.
 
-    `connect_timeout_s` bounds name, TCP and TLS; `first_token_timeout_s` runs from the request to the first piece;
-    `silence_timeout_s` is the longest wait between two events after that. Comments sent to keep a connection open
-    count as silence. Raises ValueError for an API key that cannot be in a header.
+    `options` are further fields of every prompt's request. Raises ValueError for an API key that cannot be in a header.
     """
 
     def __init__(
@@ -47,20 +57,18 @@ class OpenAiCompatible:
         base_url: str,
         *,
         api_key: str | None = None,
-        connect_timeout_s: float = 10.0,
-        first_token_timeout_s: float = 120.0,
-        silence_timeout_s: float = 60.0,
+        timeouts: Timeouts = Timeouts(),
+        options: Mapping[str, Any] | None = None,
     ) -> None:
         if api_key and not (api_key.isascii() and api_key.isprintable()):
             raise ValueError(f"{name}: the API key has characters that cannot be in a header")
         self._name = name
         self._base_url = base_url.rstrip("/")
         self._api_key = api_key or None
-        self._connect_timeout_s = connect_timeout_s
-        self._first_token_timeout_s = first_token_timeout_s
-        self._silence_timeout_s = silence_timeout_s
-        self._no_first_token = f"no first token within {first_token_timeout_s:g} s"
-        self._fell_silent = f"nothing more within {silence_timeout_s:g} s"
+        self._timeouts = timeouts
+        self._no_first_token = f"no first token within {timeouts.first_token_s:g} s"
+        self._fell_silent = f"nothing more within {timeouts.silence_s:g} s"
+        self._options = dict(options or {})
         self._session: aiohttp.ClientSession | None = None
 
     @property
@@ -71,9 +79,13 @@ class OpenAiCompatible:
     async def stream(self, prompt: Prompt) -> AsyncGenerator[Piece, None]:
         """Answer `prompt`; promise, shapes and errors are those of `Provider.stream`."""
         events, answer = EventStream(), CompletionStream()
-        deadline_s = _now_s() + self._first_token_timeout_s
+        deadline_s = _now_s() + self._timeouts.first_token_s
         response = await self._send(
-            "POST", "/chat/completions", deadline_s, late=self._no_first_token, body=_body(prompt)
+            "POST",
+            "/chat/completions",
+            deadline_s,
+            late=self._no_first_token,
+            body=_body(prompt, self._options),
         )
         watch = SilenceWatch(response.close)
         try:
@@ -98,8 +110,8 @@ class OpenAiCompatible:
 
     async def list_models(self) -> list[ModelListing]:
         """What `GET /models` says, in its order; entries without a name are passed over. Raises `ProviderFailed`."""
-        deadline_s = _now_s() + self._silence_timeout_s
-        late = f"no listing within {self._silence_timeout_s:g} s"
+        deadline_s = _now_s() + self._timeouts.silence_s
+        late = f"no listing within {self._timeouts.silence_s:g} s"
         response = await self._send("GET", "/models", deadline_s, late=late)
         try:
             if (complaint := complaint_about(response, is_stream=False)) is not None:
@@ -127,7 +139,7 @@ class OpenAiCompatible:
                 # A connection an answer: a kept one that the upstream closes while we write to it would fail an
                 # answer that cannot be asked for twice (llama.cpp does so after every stream).
                 connector=aiohttp.TCPConnector(limit=0, force_close=True),
-                timeout=aiohttp.ClientTimeout(total=None, connect=self._connect_timeout_s),
+                timeout=aiohttp.ClientTimeout(total=None, connect=self._timeouts.connect_s),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers=headers,
             )
@@ -143,7 +155,7 @@ class OpenAiCompatible:
                     method, self._base_url + path, data=body, headers=headers, allow_redirects=False
                 )
         except aiohttp.ConnectionTimeoutError:
-            raise self._failed(f"no connection within {self._connect_timeout_s:g} s") from None
+            raise self._failed(f"no connection within {self._timeouts.connect_s:g} s") from None
         except TimeoutError:
             raise self._failed(late) from None
         except (aiohttp.ClientError, OSError) as trouble:
@@ -191,8 +203,8 @@ class OpenAiCompatible:
 
     def _next_deadline_s(self, answer: CompletionStream, deadline_s: float, now_s: float) -> float:
         if answer.is_whole:
-            return now_s + min(_USAGE_GRACE_S, self._silence_timeout_s)
-        return now_s + self._silence_timeout_s if answer.has_begun else deadline_s
+            return now_s + min(_USAGE_GRACE_S, self._timeouts.silence_s)
+        return now_s + self._timeouts.silence_s if answer.has_begun else deadline_s
 
     def _events(self, events: EventStream, received: bytes) -> Iterator[bytes]:
         try:
@@ -221,8 +233,9 @@ def _now_s() -> float:
     return asyncio.get_running_loop().time()
 
 
-def _body(prompt: Prompt) -> bytes:
+def _body(prompt: Prompt, options: dict[str, Any]) -> bytes:
     body: dict[str, Any] = {
+        **options,
         "model": prompt.model_name,
         "messages": [_message(turn) for turn in prompt.turns],
         "stream": True,

@@ -80,6 +80,13 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
+class Counted:
+    """What the call has used so far, of providers that count as they go: all that is known of one that breaks off."""
+
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """The answer is whole. `reason` as the provider says it ("stop", "length", ...; "unknown" if it does not say)."""
 
@@ -87,7 +94,7 @@ class Finished:
     reason: str
 
 
-Piece = TextDelta | ReasoningDelta | ToolCall | Source | Finished
+Piece = TextDelta | ReasoningDelta | ToolCall | Source | Counted | Finished
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ from chatkeep.domain.event import EventKind
 from chatkeep.domain.ids import RunId
 from chatkeep.domain.run import INTERRUPTED, Run, RunState
 from chatkeep.domain.usage import Usage
-from chatkeep.models.port import Finished, Source, TextDelta, ToolCall
+from chatkeep.models.port import Counted, Finished, Source, TextDelta, ToolCall
 from chatkeep.runtime.deltas import DeltaWriter, Growing
 from chatkeep.runtime.titles import Titles
 from chatkeep.services import generating, leases, prompting
@@ -208,7 +208,7 @@ class Runner:
         assert started.route is not None
         async with aclosing(started.route.provider.stream(asked)) as stream:  # type: ignore[type-var]  # a generator
             async for piece in stream:
-                if isinstance(piece, Finished):
+                if isinstance(piece, Counted | Finished):
                     live.usage = started.route.priced(piece.usage)
                 elif isinstance(piece, ToolCall):
                     live.calls.append(piece)

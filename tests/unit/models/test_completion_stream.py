@@ -10,7 +10,7 @@ import pytest
 from chatkeep.domain.usage import Usage
 from chatkeep.models.completion_stream import CompletionStream, parse_json
 from chatkeep.models.malformed import Malformed
-from chatkeep.models.port import Finished, Piece, ReasoningDelta, TextDelta
+from chatkeep.models.port import Counted, Finished, Piece, ReasoningDelta, TextDelta
 
 STOP = {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
 
@@ -50,6 +50,22 @@ def test_the_last_usage_counts_with_or_without_choices() -> None:
     late = {"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 9, "total_tokens": 12}}
     assert heard(early, STOP, late)[-1] == Finished(Usage(3, 9), "stop")
     assert heard(early, STOP, {"choices": [], "usage": None})[-1] == Finished(Usage(3, 1), "stop")
+
+
+def test_what_is_counted_as_it_goes_is_told_as_it_goes() -> None:
+    def timings(written: int) -> dict[str, Any]:
+        return {"timings": {"cache_n": 2, "prompt_n": 1, "predicted_n": written, "predicted_ms": 0.5}}
+
+    usage = {"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 3}}
+    assert heard(delta(content="x") | timings(1), delta(content="y") | timings(2), STOP, usage) == [
+        TextDelta("x"),
+        Counted(Usage(3, 1)),
+        TextDelta("y"),
+        Counted(Usage(3, 2)),
+        Finished(Usage(3, 3), "stop"),
+    ]
+    odd = {"timings": {"cache_n": 2, "prompt_n": None, "predicted_n": 1}}
+    assert heard(delta(content="x") | odd, STOP)[-1] == Finished(None, "stop")
 
 
 @pytest.mark.parametrize("count", [-1, 1.5, True, "3", None, 2**60])

@@ -15,6 +15,7 @@ import sys
 import time
 import zipfile
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from pathlib import Path
 
 import aiohttp
@@ -22,10 +23,11 @@ import pytest
 
 import chatkeep
 from chatkeep.domain.errors import ProviderFailed
+from chatkeep.domain.usage import Usage
 from chatkeep.models import local
 from chatkeep.models.llama_server import LlamaServer, LlamaSettings
 from chatkeep.models.local import LOCAL_MODEL_NAME, LocalModel, fetch_weights, weights_path
-from chatkeep.models.port import Finished, ModelListing, Piece, Prompt, TextDelta, Turn
+from chatkeep.models.port import Counted, Finished, ModelListing, Piece, Prompt, TextDelta, Turn
 
 # One at a time: each of these tests wants all the processor there is.
 pytestmark = pytest.mark.xdist_group("local model")
@@ -121,6 +123,19 @@ async def test_it_answers_two_at_once_from_one_process_that_comes_back(model: Lo
 
     await model.aclose()
     assert children_of(os.getpid()) - before == set()
+
+
+async def test_it_counts_as_it_goes(model: LocalModel) -> None:
+    counts: list[Usage] = []
+    pieces = model.stream(CAPITAL)
+    async with asyncio.timeout(PATIENCE_S), aclosing(pieces):
+        async for piece in pieces:
+            if isinstance(piece, Counted):
+                counts.append(piece.usage)
+            if len(counts) == 3:
+                break  # as a stop does
+    assert [count.output_tokens for count in counts] == [1, 2, 3]
+    assert {count.input_tokens for count in counts} == {(await ask(model))[2].usage.input_tokens}  # type: ignore[union-attr]  # it counts
 
 
 async def test_refusals_and_bounds_are_told(model: LocalModel) -> None:

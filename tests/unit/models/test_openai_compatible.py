@@ -11,7 +11,7 @@ import pytest
 
 from chatkeep.domain.errors import ProviderFailed
 from chatkeep.domain.usage import Usage
-from chatkeep.models.openai_compatible import OpenAiCompatible
+from chatkeep.models.openai_compatible import OpenAiCompatible, Timeouts
 from chatkeep.models.port import (
     Finished,
     ModelListing,
@@ -45,7 +45,7 @@ async def provider(upstream: ScriptedUpstream) -> AsyncIterator[OpenAiCompatible
 
 @pytest.fixture
 async def hasty(upstream: ScriptedUpstream) -> AsyncIterator[OpenAiCompatible]:
-    made = OpenAiCompatible("house", upstream.base_url, first_token_timeout_s=0.15, silence_timeout_s=0.15)
+    made = OpenAiCompatible("house", upstream.base_url, timeouts=Timeouts(first_token_s=0.15, silence_s=0.15))
     yield made
     await made.aclose()
 
@@ -233,7 +233,7 @@ async def test_the_first_token_has_its_time(
 
 
 async def test_silence_has_its_own_time_after_the_first_token(upstream: ScriptedUpstream) -> None:
-    provider = OpenAiCompatible("house", upstream.base_url, silence_timeout_s=0.15)
+    provider = OpenAiCompatible("house", upstream.base_url, timeouts=Timeouts(silence_s=0.15))
     upstream.play(Script(["a", "b"], failure="silent"))
     pieces, sentence = await heard_until_failure(provider)
     assert pieces == [TextDelta("a"), TextDelta("b")]
@@ -364,7 +364,7 @@ async def test_connecting_has_its_time() -> None:
             knocking.setblocking(False)
             knocking.connect_ex(deaf.getsockname())
         address = f"http://127.0.0.1:{deaf.getsockname()[1]}/v1"
-        provider = OpenAiCompatible("house", address, connect_timeout_s=0.1)
+        provider = OpenAiCompatible("house", address, timeouts=Timeouts(connect_s=0.1))
         assert await heard_until_failure(provider) == ([], "house: no connection within 0.1 s")
         await provider.aclose()
 

@@ -13,7 +13,7 @@ from chatkeep.domain.errors import AlreadyExists, ChatBusy, ProviderFailed
 from chatkeep.domain.ids import ChatId, MessageId, RunId
 from chatkeep.domain.message import NewMessage
 from chatkeep.domain.usage import Usage
-from chatkeep.models.openai_compatible import OpenAiCompatible
+from chatkeep.models.openai_compatible import OpenAiCompatible, Timeouts
 from chatkeep.runtime.runner import INTERNAL_ERROR, TIMED_OUT, Runner
 from chatkeep.services import chats, runs
 from chatkeep.services.context import Claim, Note
@@ -216,7 +216,7 @@ async def test_whatever_fails_upstream_the_chat_is_in_error_with_text_and_time(
 ) -> None:
     runner = Runner(office.system, wall_s=60)
     hasty = OpenAiCompatible(
-        "hasty", office.upstream.base_url, first_token_timeout_s=0.5, silence_timeout_s=0.5
+        "hasty", office.upstream.base_url, timeouts=Timeouts(first_token_s=0.5, silence_s=0.5)
     )
     office.upstream.play(script)
     started = await asked(office)
