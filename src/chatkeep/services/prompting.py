@@ -60,8 +60,8 @@ async def prompt(started: StartedRun) -> Prompt:
 def fit(heads: list[str], path: list[Message], tokens_max: int) -> tuple[Turn, ...]:
     """The system texts as one turn, then the newest messages that fit by a careful guess of three bytes a token.
 
-    The last message always goes in, cut at its end if it alone is too long; so do the last calls with their results,
-    of which then each is cut.
+    The last message always goes in, cut at its end if it alone is too long, or at its beginning where it is an answer
+    to be continued; so do the last calls with their results, of which then each is cut.
     """
     room = tokens_max * BYTES_PER_TOKEN
     head = _cut("\n\n".join(heads), room // 2)
@@ -112,7 +112,8 @@ def _cut_step(step: tuple[Turn, ...], room: int) -> tuple[Turn, ...]:
     cut = list(step)
     order = sorted(range(len(step)), key=lambda position: _size(step[position]))
     for left, position in zip(range(len(step), 0, -1), order, strict=True):
-        content = _cut(step[position].content, max(room, 0) // left)
+        cut_off = _cut_front if step[position].role == "assistant" else _cut
+        content = cut_off(step[position].content, max(room, 0) // left)
         cut[position] = replace(step[position], content=content)
         room -= len(content.encode())
     return tuple(cut)
@@ -125,6 +126,11 @@ def _size(turn: Turn) -> int:
 def _cut(text: str, bytes_max: int) -> str:
     raw = text.encode()
     return text if len(raw) <= bytes_max else raw[:bytes_max].decode(errors="ignore")
+
+
+def _cut_front(text: str, bytes_max: int) -> str:
+    raw = text.encode()
+    return text if len(raw) <= bytes_max else raw[len(raw) - bytes_max :].decode(errors="ignore")
 
 
 def _tokens_for_input(wish: Wish, route: Route) -> int:

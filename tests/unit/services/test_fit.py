@@ -193,3 +193,10 @@ def test_it_fits_and_is_the_newest_there_is(
     if len(spoken) < len(eligible):
         next_older = eligible[-len(spoken) - 1]
         assert size((*turns, next_older)) > room
+
+
+def test_an_answer_that_is_too_long_to_be_continued_whole_is_given_its_end() -> None:
+    (turn,) = fit([], path(("user", "Count"), ("assistant", "one two " * 100 + "three")), 10)
+    assert turn.role == "assistant"
+    assert turn.content.endswith("two three")
+    assert len(turn.content) == 10 * BYTES_PER_TOKEN
