@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any
 
+import httpx
 import orjson
 import pytest
 import pytest_asyncio
@@ -57,6 +59,28 @@ def opened(
     headers = {} if key is None else {"authorization": f"Bearer {key or server.key}"}
     url = f"{server.url.replace('http', 'ws')}/chatkeep/v1/chats/{chat_id}/ws{query}"
     return connect(url, additional_headers=headers, **options)
+
+
+async def test_a_socket_is_told_with_its_handshake_once_it_is_over(server: Serving) -> None:
+    async def counted(status: int) -> float:
+        async with httpx.AsyncClient() as client:
+            text = (await client.get(f"{server.url}/metrics")).text
+        line = f'chatkeep_requests_total{{door="native",method="WEBSOCKET",status="{status}"}}'
+        return sum(float(each.split()[-1]) for each in text.splitlines() if each.startswith(line))
+
+    chat_id = await a_chat(server)
+    before = {status: await counted(status) for status in (101, 401)}
+    async with opened(server, chat_id) as socket:
+        assert socket.response is not None
+        assert re.fullmatch(r"[0-9a-f-]{36}", socket.response.headers["x-request-id"])
+        assert await counted(101) == before[101], "it is not over"
+    with pytest.raises(InvalidStatus) as refused:
+        await opened(server, chat_id, key="ck_nobody").__aenter__()
+    assert refused.value.response.status_code == 401
+    async with asyncio.timeout(15):
+        expected = {status: count + 1 for status, count in before.items()}
+        while {status: await counted(status) for status in before} != expected:  # noqa: ASYNC110 - it tells nobody
+            await asyncio.sleep(0.02)
 
 
 async def frames_until(socket: ClientConnection, *kinds: str) -> list[dict[str, Any]]:

@@ -21,7 +21,7 @@ from chatkeep.edge.doors import PREFIXES, choose
 from chatkeep.edge.drain import Drain
 from chatkeep.edge.metrics import CONTENT_TYPE, Metrics
 from chatkeep.edge.ready import REQUEST_ID, Asked, Header, Ready, ReadyAnswers
-from chatkeep.edge.report import Reporter, answered
+from chatkeep.edge.report import WEBSOCKET, Reporter, answered
 from chatkeep.web.bodies import guarded
 from chatkeep.web.dialect import Built
 from chatkeep.web.house import House
@@ -73,7 +73,7 @@ class Edge:
         elif scope["type"] == "http":
             await _Exchange(self, scope, send).run(receive)
         else:
-            await self._talk(scope, receive, send)
+            await _Talk(self, scope, send).run(receive)
 
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let whoever lives at the URL answer, and note the door's name for log and metrics before that."""
@@ -108,13 +108,14 @@ class Edge:
             self._kept.keep(asked, moment, _as_ready(name, scope["path"], response))
         await response(scope, receive, send)
 
-    async def _talk(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def talk(self, scope: Scope, receive: Receive, send: Send) -> None:
         """A WebSocket, for the dialect that lives at its URL."""
         door = choose(scope["path"], scope["headers"])
         if door is None:
             await send({"type": "websocket.close", "code": 1008, "reason": "no such door"})
             return
         name, prefix = door
+        scope["state"]["door"] = name
         scope["root_path"] = prefix
         await self._dialects[name].app(scope, receive, send)
 
@@ -215,6 +216,44 @@ class _Exchange:
         await self.send({"type": "http.response.body", "body": b""})
         if message.get("more_body"):
             raise _HeadSent
+
+
+class _Talk:
+    """One WebSocket: told once it is over, with the status of its handshake."""
+
+    __slots__ = ("_edge", "_request_id", "_scope", "_send", "_status")
+
+    def __init__(self, edge: Edge, scope: Scope, send: Send) -> None:
+        self._edge = edge
+        self._scope = scope
+        self._send = send
+        self._status = 499
+        self._request_id = edge.new_request_id(scope["headers"])
+        scope.setdefault("state", {}).update(request_id=self._request_id, door="edge")
+
+    async def run(self, receive: Receive) -> None:
+        started = time.perf_counter()
+        try:
+            await self._edge.talk(self._scope, receive, self.send)
+        except Exception:  # as for requests; uvicorn ends the connection
+            log.exception("unhandled", request_id=self._request_id, path=self._scope["path"])
+            raise
+        finally:
+            scope, seconds = self._scope, time.perf_counter() - started
+            what = answered(scope["state"]["door"], WEBSOCKET, scope["path"], self._status)
+            self._edge.reporter.report(what, self._request_id, seconds)
+
+    async def send(self, message: Message) -> None:
+        kind = message["type"]
+        if kind == "websocket.accept":
+            self._status = 101
+            message["headers"] = [*message.get("headers", ()), (REQUEST_ID, self._request_id.encode())]
+        elif kind == "websocket.http.response.start":
+            self._status = message["status"]
+            message["headers"] = [*message.get("headers", ()), (REQUEST_ID, self._request_id.encode())]
+        elif kind == "websocket.close" and self._status == 499:
+            self._status = 403
+        await self._send(message)
 
 
 class _HeadSent(Exception):

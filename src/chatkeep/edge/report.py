@@ -11,7 +11,8 @@ from chatkeep.domain.ids import Clock
 from chatkeep.domain.text import iso_z
 from chatkeep.edge.metrics import Metrics
 
-METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
+WEBSOCKET = "WEBSOCKET"
+METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", WEBSOCKET}
 
 
 @dataclass(frozen=True, slots=True)
