@@ -25,8 +25,10 @@ WITHOUT_MESSAGES = {"lexicon"}
 LISTS = {"native": f"{NATIVE}/chats?limit={{}}", "cuadra": "/cuadra/v1/chats?limit={}"}
 USUAL = 100
 PER_CHAT, PER_APPEND = 1_000, 100
-READERS, WRITERS, OPENERS = 16, 64, 4
+READERS, WRITERS, OPENERS = 16, 64, 1
 ACTIVE = 8
+MADE_MAX = 100_000
+"""Fewer than `ACTIVE` chats are appended to side by side where they would hold more messages than this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,7 @@ class Scale:
     """How much of everything. `appends_per_s` is what the pools of chats to append to are made for."""
 
     sizes: tuple[int, ...] = (10, 100, 2_000)
-    append_sizes: tuple[int, ...] = (10, 100, 1_000, 10_000)
+    append_sizes: tuple[int, ...] = (10, 100, 1_000, 10_000, 100_000)
     listed: int = 60
     starts: int = 5
     appends_per_s: int = 4_000
@@ -110,7 +112,8 @@ def appends(server: Running, scale: Scale, seconds: float) -> Iterator[Work]:
     for size in scale.append_sizes:
         # A chat is left alone once it has grown by half, so that what is called a chat of ten stays nearly one.
         growth = max(size // 2, 5)
-        count = ACTIVE * max(1, round(scale.appends_per_s * seconds / growth / ACTIVE))
+        active = min(ACTIVE, max(1, MADE_MAX // size))
+        count = active * max(1, round(scale.appends_per_s * seconds / growth / active))
         chats = [make_chat(server, size) for _ in range(count)]
         longest = chats[-1]
         requests = [
