@@ -227,7 +227,7 @@ class _Talk:
         self._edge = edge
         self._scope = scope
         self._send = send
-        self._status = 499
+        self._status = 0
         self._request_id = edge.new_request_id(scope["headers"])
         scope.setdefault("state", {}).update(request_id=self._request_id, door="edge")
 
@@ -240,19 +240,15 @@ class _Talk:
             raise
         finally:
             scope, seconds = self._scope, time.perf_counter() - started
-            what = answered(scope["state"]["door"], WEBSOCKET, scope["path"], self._status)
+            what = answered(scope["state"]["door"], WEBSOCKET, scope["path"], self._status or 499)
             self._edge.reporter.report(what, self._request_id, seconds)
 
     async def send(self, message: Message) -> None:
-        kind = message["type"]
-        if kind == "websocket.accept":
-            self._status = 101
+        if message["type"] in ("websocket.accept", "websocket.http.response.start"):
+            self._status = message.get("status", 101)
             message["headers"] = [*message.get("headers", ()), (REQUEST_ID, self._request_id.encode())]
-        elif kind == "websocket.http.response.start":
-            self._status = message["status"]
-            message["headers"] = [*message.get("headers", ()), (REQUEST_ID, self._request_id.encode())]
-        elif kind == "websocket.close" and self._status == 499:
-            self._status = 403
+        elif message["type"] == "websocket.close" and not self._status:
+            self._status = 403  # closed before it was accepted
         await self._send(message)
 
 

@@ -121,9 +121,8 @@ class Writer:
         if self._lost is not None:
             return _fail(batch, self._lost)
         execute = self.connection.execute
-        is_alone = (
-            len(batch) == 1
-        )  # then the transaction is its savepoint, which would copy every page it touches
+        # A savepoint copies every page that is touched; a body that is alone has the transaction for it.
+        is_alone = len(batch) == 1
         try:
             execute("BEGIN IMMEDIATE")
             for job in batch:
