@@ -168,21 +168,33 @@ class Edge:
         return Response(self.metrics.text(), headers={"content-type": CONTENT_TYPE})
 
 
-class _Exchange:
-    """One request and its answer: adds the outer headers, notes the status, catches what nobody else did."""
+class _Told:
+    """A request or a WebSocket, told once it is over."""
 
-    __slots__ = ("_edge", "_request_id", "_scope", "_send", "_status")
+    __slots__ = ("_edge", "_request_id", "_scope", "_send", "_started", "_status")
 
     def __init__(self, edge: Edge, scope: Scope, send: Send) -> None:
         self._edge = edge
         self._scope = scope
         self._send = send
         self._status = 0
+        self._started = time.perf_counter()
         self._request_id = edge.new_request_id(scope["headers"])
         scope.setdefault("state", {}).update(request_id=self._request_id, door="edge")
 
+    def tell(self, method: str) -> None:
+        """Count it, and write its line in the log."""
+        scope = self._scope
+        what = answered(scope["state"]["door"], method, scope["path"], self._status or 499)
+        self._edge.reporter.report(what, self._request_id, time.perf_counter() - self._started)
+
+
+class _Exchange(_Told):
+    """One request and its answer: adds the outer headers, notes the status, catches what nobody else did."""
+
+    __slots__ = ()
+
     async def run(self, receive: Receive) -> None:
-        started = time.perf_counter()
         scope, send = self._scope, self.send
         if scope["method"] == "HEAD":  # whoever answers is asked for all of it: the headers are those of GET
             scope, send = {**scope, "method": "GET"}, self.send_without_body
@@ -197,9 +209,7 @@ class _Exchange:
             if self._status == 0:
                 await _plain(500, "Internal Server Error")(scope, receive, send)
         finally:
-            scope, seconds = self._scope, time.perf_counter() - started
-            what = answered(scope["state"]["door"], scope["method"], scope["path"], self._status or 499)
-            self._edge.reporter.report(what, self._request_id, seconds)
+            self.tell(self._scope["method"])
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -218,30 +228,19 @@ class _Exchange:
             raise _HeadSent
 
 
-class _Talk:
-    """One WebSocket: told once it is over, with the status of its handshake."""
+class _Talk(_Told):
+    """One WebSocket; its status is that of its handshake."""
 
-    __slots__ = ("_edge", "_request_id", "_scope", "_send", "_status")
-
-    def __init__(self, edge: Edge, scope: Scope, send: Send) -> None:
-        self._edge = edge
-        self._scope = scope
-        self._send = send
-        self._status = 0
-        self._request_id = edge.new_request_id(scope["headers"])
-        scope.setdefault("state", {}).update(request_id=self._request_id, door="edge")
+    __slots__ = ()
 
     async def run(self, receive: Receive) -> None:
-        started = time.perf_counter()
         try:
             await self._edge.talk(self._scope, receive, self.send)
         except Exception:  # as for requests; uvicorn ends the connection
             log.exception("unhandled", request_id=self._request_id, path=self._scope["path"])
             raise
         finally:
-            scope, seconds = self._scope, time.perf_counter() - started
-            what = answered(scope["state"]["door"], WEBSOCKET, scope["path"], self._status or 499)
-            self._edge.reporter.report(what, self._request_id, seconds)
+            self.tell(WEBSOCKET)
 
     async def send(self, message: Message) -> None:
         if message["type"] in ("websocket.accept", "websocket.http.response.start"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from time import monotonic
 
 import pytest
@@ -100,15 +101,15 @@ async def test_who_offers_to_take_events_is_not_woken_for_them() -> None:
     assert taken == [6, 7, 8]
 
 
+def takes(taken: list[Event], each: Event) -> bool:
+    taken.append(each)
+    return True
+
+
 async def test_an_event_that_does_not_follow_is_not_offered() -> None:
     channel = Channel()
-    taken: list[int] = []
-
-    def offer(each: Event) -> bool:
-        taken.append(each.seq)
-        return True
-
-    task = asyncio.ensure_future(channel.wait(5, offer))
+    taken: list[Event] = []
+    task = asyncio.ensure_future(channel.wait(5, partial(takes, taken)))
     await asyncio.sleep(0)
     channel.add(event(7))
     assert await asyncio.wait_for(task, PATIENCE_S) == 5
@@ -117,13 +118,8 @@ async def test_an_event_that_does_not_follow_is_not_offered() -> None:
 
 async def test_who_is_to_look_is_offered_nothing_until_then() -> None:
     channel = Channel()
-    taken: list[int] = []
-
-    def offer(each: Event) -> bool:
-        taken.append(each.seq)
-        return True
-
-    task = asyncio.ensure_future(channel.wait(5, offer))
+    taken: list[Event] = []
+    task = asyncio.ensure_future(channel.wait(5, partial(takes, taken)))
     await asyncio.sleep(0)
     channel.wake()
     channel.add(event(6))
