@@ -138,12 +138,10 @@ _LAST_CHUNKS = _chunk(
 
 
 async def _serve_upstream(port: int) -> None:
-    loop = asyncio.get_running_loop()
-    await loop.create_server(_Upstream, "127.0.0.1", port)
-    due = loop.time()
+    await asyncio.get_running_loop().create_server(_Upstream, "127.0.0.1", port)
+    beat = Beat()
     while True:
-        due = max(due + 1 / PER_S, loop.time())
-        await asyncio.sleep(due - loop.time())
+        await beat.wait()
         for connection in tuple(_Upstream.speaking):
             connection.beat()
 

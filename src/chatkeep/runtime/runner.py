@@ -194,13 +194,14 @@ class Runner:
             is_stopped = live.ending == "stop" or await leases.is_to_stop(self._system, live.run)
             state, error = ("stopped", None) if is_stopped else ("failed", INTERRUPTED)
         took_ms = round((time.monotonic() - started_at) * 1000)
-        sources = tuple(live.sources.values())
-        generated = Generated(state, rest, live.usage, took_ms, error, tuple(live.calls), sources)
+        route, sources = live.started.route, tuple(live.sources.values())
+        usage = None if route is None else route.priced(live.usage)
+        generated = Generated(state, rest, usage, took_ms, error, tuple(live.calls), sources)
         try:
             await self._end(live, generated)
         except Exception:  # and so must a bug in its end
             log.exception("run's end failed", run_id=live.run.id)
-            await self._end(live, Generated("failed", rest, live.usage, took_ms, INTERNAL_ERROR))
+            await self._end(live, Generated("failed", rest, usage, took_ms, INTERNAL_ERROR))
 
     async def _generate(self, live: LiveRun) -> None:
         started = live.started
@@ -209,7 +210,7 @@ class Runner:
         async with aclosing(started.route.provider.stream(asked)) as stream:  # type: ignore[type-var]  # a generator
             async for piece in stream:
                 if isinstance(piece, Counted | Finished):
-                    live.usage = started.route.priced(piece.usage)
+                    live.usage = piece.usage
                 elif isinstance(piece, ToolCall):
                     live.calls.append(piece)
                 elif isinstance(piece, Source):

@@ -137,8 +137,17 @@ async def append_deltas(tx: Transaction, deltas: Sequence[Delta], *, now: int) -
     rows: list[dict[str, Value]] = []
     for number, seq in held:
         run, kind, text = deltas[number].run, deltas[number].kind, deltas[number].text
-        row = {"of_organisation": run.organisation_id, "chat_id": run.chat_id, "seq": seq, "run_id": run.id}
-        rows.append({**row, "at": now, "kind": kind, "text": text})
+        rows.append(
+            {
+                "of_organisation": run.organisation_id,
+                "chat_id": run.chat_id,
+                "seq": seq,
+                "at": now,
+                "kind": kind,
+                "run_id": run.id,
+                "text": text,
+            }
+        )
         tx.announce(Event(run.organisation_id, run.chat_id, seq, now, kind, run.id, text=text))
     await tx.run_many("system_delta_insert", rows)
     chats = write_json([[row["of_organisation"], row["chat_id"]] for row in rows])
