@@ -37,6 +37,8 @@ HOMES: Places = {
     # Subject: "control" (pragmas, transactions) or "query".
     "sql": {
         "src/chatkeep/store/sqlite*.py:control": "the driver opens, tunes and commits",
+        "src/chatkeep/store/postgres*.py:control": "the driver opens, binds and commits",
+        "src/chatkeep/store/postgres*.py:query": "what the driver asks the engine about itself: clock, snapshot, roles",
     },
 }
 
@@ -50,28 +52,29 @@ EXCUSES: Places = {
         "src/chatkeep/edge/app.py:run": "the edge's last resort: the client gets a sentence, the log the traceback",
         "src/chatkeep/runtime/runner.py:_work": "the runner's outermost loop: a bug must not leave a chat generating",
         "src/chatkeep/store/sqlite_writer.py:_commit": "a body's error goes to its caller, not to the writer thread",
+        "src/chatkeep/store/postgres_writer.py:*": "a body's error goes to its caller, not to the lane",
+        "src/chatkeep/store/postgres_migrate.py:run": "a thread's error goes to who waits for it",
     },
     "http-numbers": {
         "src/chatkeep/domain/limits.py:*": "sizes and counts that look like a status",
     },
-    "sql": {
-        "src/chatkeep/store/migrate.py:control": "the schema's version is kept in the file's own header",
-    },
+    "sql": {},
     "parameters": {
         "src/chatkeep/cli/chat.py:chat": "a command's parameters are the user's options",
     },
     # Subject: the statement's name. `system_…` ones run only in a transaction that is bound to no organisation.
     "tenancy": {
+        f"{QUERIES}/agreements.sql:system_agreement_*": "what all servers of the store agree on",
         f"{QUERIES}/organisations.sql:system_organisation*": "the operator's list of organisations",
         f"{QUERIES}/credentials.sql:system_credential_by_secret": "the read that finds out who is asking",
         f"{QUERIES}/credentials.sql:system_credential_by_id": "the client behind an access token",
         f"{QUERIES}/principals.sql:system_principal_get": "the person behind a session token",
         f"{QUERIES}/principals.sql:system_principal_get_by_email": "signing in names no organisation",
         f"{QUERIES}/runs.sql:system_runs_*": "leases are of processes, and these work for all organisations",
-        f"{QUERIES}/events.sql:system_delta*": "one tick writes for all runs of a process",
+        f"{QUERIES}/*events.sql:system_delta*": "one tick writes for all runs of a process",
         f"{QUERIES}/events.sql:system_*_fold*": "the sweeper folds what ended long ago",
         f"{QUERIES}/events.sql:system_runs_to_fold": "the sweeper folds what ended long ago",
-        f"{QUERIES}/doctor.sql:system_check_*": "the operator examines the whole store",
+        f"{QUERIES}/*doctor.sql:system_check_*": "the operator examines the whole store",
         f"{QUERIES}/idempotency.sql:system_idempotency_*": "at start and by age, for all alike",
         f"{QUERIES}/chats.sql:system_chat*_expired": "the sweeper deletes what its owner let expire",
         f"{QUERIES}/chats.sql:system_chat*_deleted": "the sweeper deletes what was deleted long ago",

@@ -33,6 +33,22 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="CHATKEEP_", env_nested_delimiter="__", extra="forbid")
 
     data: Path = Field(Path("data"), description="Folder of the database and the secrets.")
+    database_url: SecretStr | None = Field(
+        None,
+        description="PostgreSQL database, `postgresql://user:password@host/name`, in place of the SQLite file "
+        "`chatkeep.db` in the data folder.",
+    )
+    secrets: Path | None = Field(
+        None,
+        description="Folder of the secrets, the same for all nodes of a database; `secrets` in the data folder if "
+        "unset.",
+    )
+    node_name: str | None = Field(
+        None,
+        min_length=1,
+        max_length=200,
+        description="What `/ready` and `chatkeep nodes` call this server; host name and process id if unset.",
+    )
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes any free one.")
     trusted_proxies: Annotated[tuple[IPvAnyNetwork, ...], NoDecode, BeforeValidator(_listed)] = Field(

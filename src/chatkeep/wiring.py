@@ -33,6 +33,7 @@ from chatkeep.services import models, organisations
 from chatkeep.services.context import Policy, System
 from chatkeep.services.keyring import open_keyring
 from chatkeep.services.throttle import Throttle
+from chatkeep.store.driver import Store
 from chatkeep.store.sqlite import open_sqlite
 from chatkeep.web.dialect import Built
 from chatkeep.web.house import House
@@ -81,11 +82,13 @@ def claim_data_folder(settings: Settings) -> None:
 
 def make_system(settings: Settings, *, clock: Clock | None = None, entropy: Entropy | None = None) -> System:
     """Open the data folder, its secrets and its database. Raises `StoreRefused`."""
-    clock, entropy = clock or SystemClock(), entropy or SystemEntropy()
+    entropy = entropy or SystemEntropy()
     data = settings.data.expanduser()
     data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    store, its_clock = open_store(settings)
+    clock = clock or its_clock
     return System(
-        store=open_sqlite(data / DATABASE),
+        store=store,
         clock=clock,
         entropy=entropy,
         limits=limits_of(settings),
@@ -99,11 +102,21 @@ def make_system(settings: Settings, *, clock: Clock | None = None, entropy: Entr
             purge_deleted_after_s=settings.purge_deleted_after_s,
             allowed_origins=frozenset(filter(None, map(str.strip, settings.allowed_origins.split(",")))),
         ),
-        keyring=open_keyring(data / SECRETS, entropy),
+        keyring=open_keyring((settings.secrets or data / SECRETS).expanduser(), entropy),
         throttle=Throttle(clock),
         providers=make_providers(settings),
         node=entropy.uuid7(),
     )
+
+
+def open_store(settings: Settings) -> tuple[Store, Clock]:
+    """The store that the settings name, up to date, and the clock that all who use it share. Raises `StoreRefused`."""
+    if settings.database_url is None:
+        return open_sqlite(settings.data.expanduser() / DATABASE), SystemClock()
+    from chatkeep.store.postgres import open_postgres  # noqa: PLC0415 - of no use with SQLite, and slow to import
+
+    store = open_postgres(settings.database_url.get_secret_value())
+    return store, store.clock
 
 
 def limits_of(settings: Settings) -> Limits:
@@ -196,7 +209,7 @@ async def running(house: House, settings: Settings) -> AsyncIterator[None]:
     """What moves by itself, from start to a drained end."""
     system, runner = house.system, house.runner
     # The one server of its data folder (`claim_data_folder`): whoever held a run before is dead or has given it back.
-    await recover(system, runner, resume=settings.resume_runs, is_alone=True)
+    await recover(system, runner, resume=settings.resume_runs, is_alone=settings.database_url is None)
     background = [
         asyncio.create_task(keep_leases(system, runner), name="leases"),
         asyncio.create_task(

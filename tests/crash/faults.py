@@ -21,7 +21,7 @@ from chatkeep.runtime import runner
 from chatkeep.runtime.deltas import DeltaWriter
 from chatkeep.services import generating, leases
 from chatkeep.services import runs as run_verbs
-from chatkeep.store import events, migrate, sqlite
+from chatkeep.store import events, sqlite, sqlite_migrate
 from chatkeep.store.sqlite_writer import Checkpointer, Writer
 
 
@@ -100,10 +100,10 @@ def _in_migrations(trap: Trap) -> None:
         trap.passed()
         return True
 
-    @functools.wraps(migrate.migrate)
+    @functools.wraps(sqlite_migrate.migrate)
     def traced(connection: apsw.Connection) -> None:
         connection.exec_trace = statement
-        migrate.migrate(connection)
+        sqlite_migrate.migrate(connection)
 
     sqlite.migrate = traced  # type: ignore[attr-defined]  # where the driver has it from
 

@@ -10,7 +10,7 @@ import apsw
 import pytest
 
 from chatkeep.runtime.sweeper import Swept, sweep, sweep_for_ever
-from chatkeep.store.migrate import migrations
+from chatkeep.store import migrations
 from tests.flows.office import Office
 from tests.upstream import DONE, Raw, finish_event, text_event
 from tests.world import World
@@ -215,7 +215,7 @@ async def test_the_tables_that_hold_a_chats_rows_are_known() -> None:
 
 def _cascading() -> Iterable[str]:
     connection = apsw.Connection(":memory:")
-    for _, sql in migrations():
+    for _, sql, _ in migrations.load("sqlite"):
         connection.execute(sql)
     for table in _tables(connection):
         for row in connection.execute(f"PRAGMA foreign_key_list({table})"):

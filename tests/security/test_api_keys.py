@@ -52,7 +52,7 @@ def counting(world: World) -> Iterator[list[str]]:
             names.append(name)
             return super().__getitem__(name)
 
-    store._sql = Noting(statements.load("apsw"))
+    store._sql = Noting(statements.load("sqlite"))
     try:
         yield names
     finally:

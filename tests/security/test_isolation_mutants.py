@@ -25,10 +25,12 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 PREDICATE = re.compile(r"\b(\w+\.)?organisation_id = :organisation_id\b")
 JOIN = re.compile(r"\b(\w+\.organisation_id = \w+\.organisation_id|o\.id = \w+\.organisation_id)\b")
 FORGETFUL = {PREDICATE: ":organisation_id IS NOT NULL", JOIN: "1 = 1"}
-QUERIES = sorted(name for name, sql in statements.load("apsw").items() if PREDICATE.search(sql))
+QUERIES = sorted(name for name, sql in statements.load("sqlite").items() if PREDICATE.search(sql))
 DOCTOR = "system_check_"  # of the whole store, for who has its file
 JOINING = sorted(
-    name for name, sql in statements.load("apsw").items() if JOIN.search(sql) and not name.startswith(DOCTOR)
+    name
+    for name, sql in statements.load("sqlite").items()
+    if JOIN.search(sql) and not name.startswith(DOCTOR)
 )
 
 # No answer in the matrix depends on them. That they forget is noticed by tests/flows/test_budgets.py, and by
@@ -104,7 +106,7 @@ async def reaching(matrix: Matrix) -> Reaching:
     found: Reaching = {}
     for table in TABLES.values():
         for row in filter(lambda row: row.is_of_an_organisation, table.rows):
-            recorder = Recorder(statements.load("apsw"))
+            recorder = Recorder(statements.load("sqlite"))
             with running_on(matrix, recorder):
                 await touch(matrix, table, row)
             for name in recorder.used:
@@ -153,7 +155,7 @@ async def is_killed(
     matrix: Matrix, reaching: Reaching, query: str, predicate: re.Pattern[str] = PREDICATE
 ) -> bool:
     """Whether some row notices that the query has lost its predicate."""
-    original = statements.load("apsw")
+    original = statements.load("sqlite")
     mutant = {**original, query: predicate.sub(FORGETFUL[predicate], original[query])}
     assert mutant[query] != original[query]
     with running_on(matrix, mutant):

@@ -88,8 +88,9 @@ class Claim:
     render: Callable[[Any], Note]
 
     async def guard(self, tx: Transaction, *, now_us: int, memory_s: int) -> None:
-        """Raise `Replay`, `IdempotencyMismatch` or `IdempotencyInFlight` when the key was used before."""
-        seen = await idempotency.get(tx, self.name, not_before=now_us - memory_s * US)
+        """Be the first with this key; raise `Replay`, `IdempotencyMismatch` or `IdempotencyInFlight` if it was used."""
+        not_before = now_us - memory_s * US
+        seen = await idempotency.claim(tx, self.name, self.fingerprint, now=now_us, not_before=not_before)
         if seen is None:
             return
         if seen.fingerprint != self.fingerprint:
@@ -100,12 +101,10 @@ class Claim:
             raise ProviderFailed(INTERRUPTED)
         raise Replay(seen.status, seen.body or b"", seen.headers)
 
-    async def remember(self, tx: Transaction, result: object, *, now_us: int) -> None:
-        """Write the request down with its answer, in the transaction of its effect."""
+    async def remember(self, tx: Transaction, result: object) -> None:
+        """Write its answer down, in the transaction of its effect."""
         note = self.render(result)
-        status, body = note.answer or (None, None)
-        remembered = idempotency.Remembered(self.fingerprint, status, body, note.headers)
-        await idempotency.put(tx, self.name, remembered, chat_id=note.chat_id, now=now_us)
+        await idempotency.note(tx, self.name, note.answer, note.headers, chat_id=note.chat_id)
 
     async def settle(self, tx: Transaction, answer: Answer) -> None:
         """Add an answer that came later."""
@@ -131,10 +130,9 @@ class Context:
             return await self.system.store.write(self.principal.organisation_id, body)
 
         async def once(tx: Transaction) -> T:
-            now_us = self.now_us()
-            await claim.guard(tx, now_us=now_us, memory_s=self.system.limits.idempotency_memory_s)
+            await claim.guard(tx, now_us=self.now_us(), memory_s=self.system.limits.idempotency_memory_s)
             result = await body(tx)
-            await claim.remember(tx, result, now_us=now_us)
+            await claim.remember(tx, result)
             return result
 
         return await self.system.store.write(self.principal.organisation_id, once)

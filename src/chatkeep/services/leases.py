@@ -160,7 +160,10 @@ async def settle_chat(system: System, organisation_id: OrganisationId, chat_id: 
 
 
 async def _take(tx: Transaction, system: System, run_id: RunId) -> Run | None:
-    run = await runs.get(tx, run_id)
+    named = await runs.get(tx, run_id)
+    if named is None or await chats.access(tx, named.chat_id) is None:
+        return None
+    run = await runs.get(tx, run_id)  # again, now that nobody else writes in its chat
     if run is None or run.state != "running":
         return None
     if run.holder == system.node and run.lease_until > system.clock.now_us():

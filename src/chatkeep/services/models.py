@@ -210,6 +210,7 @@ async def sync(system: System, provider: Provider) -> int:
 
 async def _add_missing(tx: Transaction, system: System, provider: str, offered: list[ModelListing]) -> int:
     added = 0
+    await organisations.lock(tx)
     for listing in offered:
         if await models.get_by_provider(tx, provider, listing.name) is not None:
             continue
@@ -223,9 +224,10 @@ async def _add_missing(tx: Transaction, system: System, provider: str, offered: 
             output_price=listing.output_price,
             is_recommended=not await models.everything(tx),
         )
-        organisation = await tx.one("organisation_get")
-        assert organisation is not None
-        await models.insert(tx, Model(organisation[0], ModelId(system.entropy.uuid7()), card, True, now, now))
+        assert tx.organisation_id is not None
+        await models.insert(
+            tx, Model(tx.organisation_id, ModelId(system.entropy.uuid7()), card, True, now, now)
+        )
         added += 1
     return added
 

@@ -11,9 +11,10 @@ from chatkeep.domain.principal import Account, Organisation, Principal, effectiv
 from chatkeep.domain.text import check_text
 from chatkeep.services import keys
 from chatkeep.services.context import Context, System
-from chatkeep.store import agents, organisations, principals
+from chatkeep.store import agents, agreements, organisations, principals
 from chatkeep.store.driver import Transaction
 
+FIRST = "first organisation"
 OWNER_NAME = "Owner"
 DEFAULT_AGENT_NAME = "Assistant"
 DEFAULT_AGENT_PROMPT = "You are a helpful assistant. Answer briefly and truthfully."
@@ -34,25 +35,42 @@ async def ensure_first(system: System) -> NewOrganisation | None:
     """At first start make the organisation and its owner's key; None when there is an organisation already."""
     if await system.store.read(None, organisations.everyone):
         return None
-    return await create(system, "My organisation")
+    first = _new(system, "My organisation")
+
+    async def make(tx: Transaction) -> bool:
+        if await agreements.agree(tx, FIRST, first.id) != first.id:
+            return False  # another node has just started first
+        await organisations.insert(tx, first)
+        return True
+
+    return await _furnish(system, first) if await system.store.write(None, make) else None
 
 
 async def create(system: System, name: str) -> NewOrganisation:
     """Make an organisation with an owner, the owner's key and a default agent."""
     check_text("name", name, characters_max=system.limits.name_characters_max)
-    now = system.clock.now_us()
-    organisation = Organisation(OrganisationId(system.entropy.uuid7()), name, now, None)
-    owner = _owner(system, organisation, now)
+    organisation = _new(system, name)
 
     async def make(tx: Transaction) -> None:
         await organisations.insert(tx, organisation)
 
-    async def furnish(tx: Transaction) -> None:
+    await system.store.write(None, make)
+    return await _furnish(system, organisation)
+
+
+def _new(system: System, name: str) -> Organisation:
+    return Organisation(OrganisationId(system.entropy.uuid7()), name, system.clock.now_us(), None)
+
+
+async def _furnish(system: System, organisation: Organisation) -> NewOrganisation:
+    now = system.clock.now_us()
+    owner = _owner(system, organisation, now)
+
+    async def body(tx: Transaction) -> None:
         await principals.insert(tx, owner)
         await agents.insert(tx, _default_agent(system, organisation, now))
 
-    await system.store.write(None, make)
-    await system.store.write(organisation.id, furnish)
+    await system.store.write(organisation.id, body)
     ctx = Context(system, operator(organisation.id, owner.id))
     shown = await keys.create(ctx, keys.NewKey(owner.id, "first key"))
     return NewOrganisation(organisation, owner.id, shown.credential.id, shown.secret)

@@ -68,6 +68,7 @@ async def sign_up(system: System, wanted: SignUp) -> Session:
     secret = await _hashed(wanted.password)
 
     async def body(tx: Transaction) -> Account:
+        await organisations.lock(tx)
         is_first = await is_first_of_all(tx)
         made = _account(system, home.id, "person", "owner" if is_first else "member", wanted.name)
         made = replace(made, email=email, password_hash=secret, profile_image_url=wanted.profile_image_url)
@@ -162,6 +163,9 @@ async def set_disabled(ctx: Context, principal_id: PrincipalId, *, is_disabled: 
 async def vouched(tx: Transaction, ctx: Context, external_id: str) -> tuple[Account, bool]:
     """The account the tenant's backend vouches for under its own id, made silently when new; whether it was made."""
     found = await principals.get_by_external_id(tx, external_id)
+    if found is None:
+        await organisations.lock(tx)
+        found = await principals.get_by_external_id(tx, external_id)
     if found is not None:
         return found, False
     check_text("user_id", external_id, characters_max=ctx.system.limits.name_characters_max)

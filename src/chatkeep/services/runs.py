@@ -20,7 +20,7 @@ from chatkeep.services import messages as message_verbs
 from chatkeep.services.context import Context
 from chatkeep.services.generating import StartedRun
 from chatkeep.services.wishes import Wish
-from chatkeep.store import chats, events, messages, runs
+from chatkeep.store import chats, events, messages, organisations, runs
 from chatkeep.store.chats import Appending, Standing
 from chatkeep.store.driver import Transaction
 from chatkeep.store.events import Told
@@ -315,6 +315,7 @@ def _run(
 async def _reserved(tx: Transaction, ctx: Context, wish: Wish) -> int:
     """Tokens set aside for the run; they are settled when it ends. Raises `RateLimited`."""
     limits = ctx.system.limits
+    await organisations.lock(tx)
     running, reserved = await runs.running_count(tx)
     if running >= limits.runs_per_organisation_max:
         raise RateLimited(BUSY_RETRY_S)

@@ -10,11 +10,13 @@ from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 from chatkeep.domain.event import Event
-from chatkeep.domain.ids import OrganisationId
+from chatkeep.domain.ids import ChatId, OrganisationId
 
 T = TypeVar("T")
 Row: TypeAlias = tuple[Any, ...]
 Value: TypeAlias = None | int | float | str | bytes
+Place: TypeAlias = tuple[OrganisationId, ChatId]
+"""A chat among all chats."""
 
 
 class Transaction(Protocol):
@@ -48,6 +50,7 @@ class Transaction(Protocol):
 
 
 Listener: TypeAlias = Callable[[Sequence[Event]], None]
+Elsewhere: TypeAlias = Callable[[Sequence[tuple[Place, int]]], None]
 Body: TypeAlias = Callable[[Transaction], Awaitable[T]]
 
 
@@ -67,13 +70,14 @@ class Store(Protocol):
         ...
 
     async def peek(self, organisation_id: OrganisationId | None, body: Body[T]) -> T:
-        """Run `body` on one snapshot, at once, on the event loop's own reader."""
+        """Run `body` on one snapshot, at once."""
         ...
 
     async def recall(self, organisation_id: OrganisationId | None, key: Hashable, body: Body[T]) -> T:
         """`peek`, or what it returned for this key before if the store is sure that nothing was committed since.
 
         `key` names the reader, the organisation and all values that `body` uses; what depends on time is checked after.
+        Each of its statements may see what was committed since the one before.
         """
         ...
 
@@ -81,8 +85,18 @@ class Store(Protocol):
         """Have `listener` called on the event loop with the events of each commit, in the order of their commits."""
         ...
 
-    def moment(self) -> bytes | None:
-        """Equal to an earlier value only if no process has committed in between; None: the store cannot tell."""
+    def hear(self, listener: Elsewhere) -> None:
+        """Have `listener` called on the event loop with what other processes have committed, as far as they tell: each
+        chat and its newest sequence.
+        """
+        ...
+
+    def moment(self) -> Hashable | None:
+        """Equal to an earlier value only if no process has committed in between; None: it cannot be told at once."""
+        ...
+
+    async def latest(self) -> Hashable | None:
+        """As `moment`, also where somebody else must be asked; None: the store cannot tell."""
         ...
 
     def is_healthy(self) -> bool:

@@ -35,36 +35,40 @@ class RequestKey:
     key: str
 
 
-async def get(tx: Transaction, name: RequestKey, *, not_before: int) -> Remembered | None:
-    """What is remembered of this request, if it is not older than `not_before`."""
-    row = await tx.one(
-        "idempotency_get",
-        principal_id=name.principal_id,
-        route=name.route,
-        key=name.key,
-        not_before=not_before,
-    )
-    if row is None:
+async def claim(
+    tx: Transaction, name: RequestKey, fingerprint: bytes, *, now: int, not_before: int
+) -> Remembered | None:
+    """Be the first who sends this request since `not_before`: None. Else what is remembered of who was."""
+    named = {"principal_id": name.principal_id, "route": name.route, "key": name.key}
+    if await tx.run(
+        "idempotency_claim", fingerprint=fingerprint, created_at=now, not_before=not_before, **named
+    ):
         return None
-    fingerprint, status, body, headers = row
-    return Remembered(fingerprint, status, body, read_json(headers))
+    row = await tx.one("idempotency_get", **named)
+    assert row is not None
+    seen, status, body, headers = row
+    return Remembered(seen, status, body, read_json(headers))
 
 
-async def put(
-    tx: Transaction, name: RequestKey, remembered: Remembered, *, chat_id: ChatId | None, now: int
+async def note(
+    tx: Transaction,
+    name: RequestKey,
+    answer: tuple[int, bytes] | None,
+    headers: Mapping[str, str],
+    *,
+    chat_id: ChatId | None,
 ) -> None:
-    """Remember the request and, where there is one, its answer; the chat it is about takes it along when it goes."""
+    """Remember the answer to a claimed request, if there is one yet. The chat it is about takes it along."""
+    status, body = answer or (None, None)
     await tx.run(
-        "idempotency_put",
+        "idempotency_note",
         principal_id=name.principal_id,
         route=name.route,
         key=name.key,
         chat_id=chat_id,
-        fingerprint=remembered.fingerprint,
-        status=remembered.status,
-        body=remembered.body,
-        headers=write_json(dict(remembered.headers)),
-        created_at=now,
+        status=status,
+        body=body,
+        headers=write_json(dict(headers)),
     )
 
 

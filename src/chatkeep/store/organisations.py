@@ -28,6 +28,11 @@ async def find(tx: Transaction, organisation_id: OrganisationId) -> Organisation
     return None if row is None else Organisation(*row)
 
 
+async def lock(tx: Transaction) -> None:
+    """From now to its end the only writing transaction of the organisation that does this."""
+    await tx.one("organisation_lock")
+
+
 async def set_suspended(tx: Transaction, organisation_id: OrganisationId, suspended_at: int | None) -> bool:
     """Suspend or, with None, readmit (system work); whether it exists."""
     return await tx.run("system_organisation_suspend", id=organisation_id, suspended_at=suspended_at) > 0

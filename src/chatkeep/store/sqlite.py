@@ -18,9 +18,14 @@ from chatkeep.domain.errors import ShuttingDown
 from chatkeep.domain.event import Event
 from chatkeep.domain.ids import OrganisationId
 from chatkeep.store import statements
-from chatkeep.store.driver import Body, Listener, Row, Value
-from chatkeep.store.migrate import migrate, refuse_foreign, refuse_network_file_system, refuse_old_library
+from chatkeep.store.driver import Body, Elsewhere, Listener, Row, Value
 from chatkeep.store.sqlite_errors import translate, translated
+from chatkeep.store.sqlite_migrate import (
+    migrate,
+    refuse_foreign,
+    refuse_network_file_system,
+    refuse_old_library,
+)
 from chatkeep.store.sqlite_moment import Moment
 from chatkeep.store.sqlite_writer import Checkpointer, Writer
 
@@ -103,7 +108,7 @@ class SqliteStore:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._sql = statements.load("apsw")
+        self._sql = statements.load("sqlite")
         self._peeker = connect(path, read_only=True)
         self._readers = ThreadPoolExecutor(READER_THREADS, thread_name_prefix="store-reader")
         self._reader_connections = local()
@@ -155,6 +160,13 @@ class SqliteStore:
     def listen(self, listener: Listener) -> None:
         """Have `listener` called with the events of each commit."""
         self._writer.listeners.append(listener)
+
+    def hear(self, listener: Elsewhere) -> None:
+        """Nobody tells: there is one server of a file; what commands write is found by looking."""
+
+    async def latest(self) -> bytes | None:
+        """As `moment`."""
+        return self.moment()
 
     def moment(self) -> bytes | None:
         """The header of the write-ahead log's index; None once closed."""

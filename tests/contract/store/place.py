@@ -65,4 +65,4 @@ async def count_agents(tx: Transaction) -> int:
 
 def texts() -> dict[str, str]:
     """The text of every named statement."""
-    return statements.load("apsw")
+    return statements.load("sqlite")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import apsw
 
-from chatkeep.store.migrate import migrate
+from chatkeep.store.sqlite_migrate import migrate
 
 KEPT = Path(__file__).with_name("schema.sql")
 

@@ -1,4 +1,4 @@
--- user_version 1
+-- user_version 2
 
 CREATE TABLE agents (
     organisation_id  TEXT NOT NULL REFERENCES organisations (id) ON DELETE CASCADE,
@@ -11,6 +11,11 @@ CREATE TABLE agents (
     created_at       INTEGER NOT NULL,
     updated_at       INTEGER NOT NULL,
     PRIMARY KEY (organisation_id, id)
+) WITHOUT ROWID, STRICT;
+
+CREATE TABLE agreements (
+    name  TEXT PRIMARY KEY NOT NULL,
+    value TEXT NOT NULL
 ) WITHOUT ROWID, STRICT;
 
 CREATE TABLE budgets (
@@ -110,6 +115,12 @@ CREATE TABLE documents (
     created_at      INTEGER NOT NULL,
     PRIMARY KEY (organisation_id, chat_id, id),
     FOREIGN KEY (organisation_id, chat_id) REFERENCES chats (organisation_id, id) ON DELETE CASCADE
+) WITHOUT ROWID, STRICT;
+
+CREATE TABLE duties (
+    name   TEXT PRIMARY KEY NOT NULL,
+    holder TEXT NOT NULL,
+    until  INTEGER NOT NULL
 ) WITHOUT ROWID, STRICT;
 
 CREATE TABLE events (
@@ -216,6 +227,24 @@ CREATE TABLE models (
     PRIMARY KEY (organisation_id, id)
 ) WITHOUT ROWID, STRICT;
 
+CREATE TABLE nodes (
+    id         TEXT PRIMARY KEY NOT NULL,
+    name       TEXT NOT NULL,
+    version    TEXT NOT NULL,
+    started_at INTEGER NOT NULL,
+    seen_at    INTEGER NOT NULL,
+    streams    INTEGER NOT NULL DEFAULT 0,
+    runs       INTEGER NOT NULL DEFAULT 0
+) WITHOUT ROWID, STRICT;
+
+CREATE TABLE open_streams (
+    organisation_id TEXT NOT NULL REFERENCES organisations (id) ON DELETE CASCADE,
+    principal_id    TEXT NOT NULL,
+    node_id         TEXT NOT NULL REFERENCES nodes (id) ON DELETE CASCADE,
+    count           INTEGER NOT NULL,
+    PRIMARY KEY (organisation_id, principal_id, node_id)
+) WITHOUT ROWID, STRICT;
+
 CREATE TABLE organisations (
     id           TEXT PRIMARY KEY NOT NULL,
     name         TEXT NOT NULL,
@@ -280,6 +309,14 @@ CREATE TABLE shares (
     FOREIGN KEY (organisation_id, chat_id) REFERENCES chats (organisation_id, id) ON DELETE CASCADE
 ) WITHOUT ROWID, STRICT;
 
+CREATE TABLE sign_in_attempts (
+    kind    TEXT NOT NULL CHECK (kind IN ('name', 'address')),
+    subject BLOB NOT NULL,
+    at      INTEGER NOT NULL,
+    id      TEXT NOT NULL,
+    PRIMARY KEY (kind, subject, at, id)
+) WITHOUT ROWID, STRICT;
+
 CREATE INDEX chat_people_by_principal ON chat_people (organisation_id, principal_id, chat_id);
 
 CREATE INDEX chat_tags_by_tag ON chat_tags (organisation_id, tag_id, chat_id);
@@ -304,11 +341,11 @@ CREATE INDEX idempotency_by_age ON idempotency (created_at);
 
 CREATE INDEX idempotency_by_chat ON idempotency (organisation_id, chat_id);
 
-CREATE INDEX idempotency_unanswered ON idempotency (organisation_id) WHERE status IS NULL;
-
 CREATE UNIQUE INDEX messages_by_id ON messages (organisation_id, chat_id, id);
 
 CREATE UNIQUE INDEX models_by_provider ON models (organisation_id, provider, model_name) WHERE is_system_model = 1;
+
+CREATE INDEX open_streams_by_node ON open_streams (node_id);
 
 CREATE UNIQUE INDEX principals_by_email ON principals (email) WHERE email IS NOT NULL;
 
@@ -323,3 +360,5 @@ CREATE INDEX runs_running ON runs (organisation_id, chat_id) WHERE state = 'runn
 CREATE INDEX runs_to_fold ON runs (ended_at) WHERE is_folded = 0 AND ended_at IS NOT NULL;
 
 CREATE UNIQUE INDEX shares_by_chat ON shares (organisation_id, chat_id);
+
+CREATE INDEX sign_in_attempts_by_age ON sign_in_attempts (at);

@@ -33,7 +33,7 @@ INSERTS = (
     "run_insert",
     "event_insert",
     "budget_put",
-    "idempotency_put",
+    "idempotency_claim",
 )
 NUMBERS = re.compile(
     r"(.*_at|.*_tokens|.*_bytes|.*_version|.*_ms|.*_count|.*_window|.*_request|supports_.*|is_.*|sees_.*|now|position"
@@ -78,7 +78,8 @@ SPECIAL: dict[tuple[str, str], Value] = {
     ("principal_set_role", "role"): "admin",
     ("message_insert", "role"): "user",
     ("message_insert", "status"): "complete",
-    ("idempotency_put", "status"): 200,
+    ("idempotency_note", "status"): 200,
+    ("idempotency_claim", "not_before"): 2,
     ("idempotency_answer", "status"): 200,
     ("credential_insert", "kind"): "api_key",
     ("messages_after", "seq"): 0,
@@ -163,7 +164,7 @@ class TenancyContract:
         return store
 
     def test_every_table_is_furnished(self) -> None:
-        assert sorted(INSERTS) == [name for name in WRITES if name.endswith(("_insert", "_put"))]
+        assert sorted(INSERTS) == [name for name in WRITES if name.endswith(("_insert", "_put", "_claim"))]
 
     async def test_reads_show_their_own_rows_only(self, furnished: Store) -> None:
         own = await shown(furnished, ACME, ACME)
@@ -174,7 +175,7 @@ class TenancyContract:
     async def test_reads_show_nothing_of_others_where_there_is_nothing(self, furnished: Store) -> None:
         for word in (ACME, OTHER):
             rows = await shown(furnished, EMPTY, word)
-            assert rows.pop("organisation_get")[0][0] == EMPTY
+            assert rows.pop("organisation_lock")[0][0] == EMPTY
             assert [name for name, found_ in rows.items() if not _is_nothing(found_)] == []
 
     @pytest.mark.parametrize("name", WRITES)

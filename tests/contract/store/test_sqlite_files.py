@@ -11,15 +11,14 @@ import apsw
 import pytest
 
 from chatkeep.domain.errors import StoreRefused
-from chatkeep.store import migrate as migrating
-from chatkeep.store.migrate import (
+from chatkeep.store import migrations
+from chatkeep.store.sqlite import connect, open_sqlite
+from chatkeep.store.sqlite_migrate import (
     APPLICATION_ID,
     WITHOUT_JOURNAL,
     migrate,
-    migrations,
     refuse_network_file_system,
 )
-from chatkeep.store.sqlite import connect, open_sqlite
 from tests.contract.store import schema
 from tests.contract.store.place import ACME, count_agents, found
 from tests.contract.store.transactions import adding
@@ -91,15 +90,17 @@ def test_a_step_that_fails_leaves_the_version_before(path: Path, monkeypatch: py
     connection = connect(path)
     migrate(connection)
     before = schema.dump(connection)
-    steps = [*migrations(), (2, "CREATE TABLE half (x) STRICT; CREATE TABLE agents (x);")]
-    monkeypatch.setattr(migrating, "migrations", lambda: steps)
+    known = migrations.load("sqlite")
+    number = len(known) + 1
+    steps = [*known, (number, "CREATE TABLE half (x) STRICT; CREATE TABLE agents (x);", False)]
+    monkeypatch.setattr(migrations, "load", lambda _: steps)
     with pytest.raises(apsw.SQLError):
         migrate(connection)
     assert not connection.in_transaction
     assert schema.dump(connection) == before
-    steps[1] = (2, "CREATE TABLE whole (x INTEGER) STRICT")
+    steps[-1] = (number, "CREATE TABLE whole (x INTEGER) STRICT", False)
     migrate(connection)
-    assert connection.execute("PRAGMA user_version").get == 2
+    assert connection.execute("PRAGMA user_version").get == number
     connection.close()
 
 
@@ -124,7 +125,7 @@ async def test_two_may_make_the_file_at_once(path: Path) -> None:
 def test_a_newer_schema_is_refused_and_stays(path: Path) -> None:
     asyncio.run(open_sqlite(path).close())
     connection = apsw.Connection(str(path))
-    connection.execute(f"PRAGMA user_version={len(migrations()) + 1}")
+    connection.execute(f"PRAGMA user_version={len(migrations.load('sqlite')) + 1}")
     connection.close()
     before = path.read_bytes()
     with pytest.raises(StoreRefused, match="newer"):

@@ -35,6 +35,10 @@ def adding(agent_id: str) -> Callable[[Transaction], Awaitable[None]]:
     return body
 
 
+NAMED: dict[str, Any] = {"principal_id": "p", "route": "r", "key": "k"}
+CLAIM: dict[str, Any] = {**NAMED, "fingerprint": b"print", "created_at": 1, "not_before": 0}
+
+
 class TransactionContract:
     """Subclass it in a test module with fixtures `place` and `store`; the latter holds two empty organisations."""
 
@@ -69,7 +73,7 @@ class TransactionContract:
         async def body(tx: Transaction) -> tuple[int, int]:
             return (
                 await tx.run("principal_set_role", id="nobody", role="member"),
-                await tx.run("idempotency_put", **_remembered(b"", None)),
+                await tx.run("idempotency_claim", **CLAIM),
             )
 
         assert await ready.write(ACME, body) == (0, 1)
@@ -80,10 +84,11 @@ class TransactionContract:
     )
     async def test_values_come_back_as_they_were(self, ready: Store, status: int | None, body: bytes) -> None:
         async def put(tx: Transaction) -> None:
-            await tx.run("idempotency_put", **_remembered(b"print", status, body=body))
+            await tx.run("idempotency_claim", **CLAIM)
+            await tx.run("idempotency_note", **NAMED, chat_id=None, status=status, body=body, headers="{}")
 
         async def get(tx: Transaction) -> Any:
-            return await tx.one("idempotency_get", principal_id="p", route="r", key="k", not_before=0)
+            return await tx.one("idempotency_get", **NAMED)
 
         await ready.write(ACME, put)
         assert await ready.read(ACME, get) == (b"print", status, body, "{}")
@@ -293,17 +298,3 @@ class EndContract:
         assert not store.is_healthy()
         with pytest.raises(ShuttingDown):
             await VERBS[verb](store, ACME, count_agents)
-
-
-def _remembered(fingerprint: bytes, status: int | None, *, body: bytes | None = None) -> dict[str, Any]:
-    return {
-        "principal_id": "p",
-        "route": "r",
-        "key": "k",
-        "chat_id": None,
-        "fingerprint": fingerprint,
-        "status": status,
-        "body": body,
-        "headers": "{}",
-        "created_at": 1,
-    }

@@ -1,4 +1,5 @@
 -- name: chat_access^
+-- locks: chats
 -- The point query of every conditional read: who may, and which version.
 SELECT owner_id, visibility, created_at, version, expires_at, deleted_at, status
 FROM chats WHERE organisation_id = :organisation_id AND id = :id;
@@ -8,6 +9,7 @@ SELECT 1 FROM chat_people
 WHERE organisation_id = :organisation_id AND chat_id = :chat_id AND principal_id = :principal_id;
 
 -- name: chat_get^
+-- locks: c
 SELECT c.organisation_id, c.id, c.owner_id, p.name, p.external_id, c.dialect, c.model_id, c.agent_id, c.title,
        c.system_prompt, c.metadata, c.extra, c.origin, c.source, c.visibility, c.status, c.last_error, c.last_error_at,
        c.session_state, c.end_reason, c.current_message_id, c.last_seq, c.is_branched, c.message_count,
@@ -29,15 +31,15 @@ WHERE c.organisation_id = :organisation_id AND c.owner_id = :owner_id
        OR (:is_deleted = 0 AND c.visibility = 'shared' AND EXISTS (
             SELECT 1 FROM chat_people s
             WHERE s.organisation_id = c.organisation_id AND s.chat_id = c.id AND s.principal_id = :principal_id)))
-  AND (:archived IS NULL OR c.archived = :archived)
-  AND (:pinned IS NULL OR c.pinned = :pinned)
-  AND (:folder_id IS NULL OR c.folder_id = :folder_id)
-  AND (:model_id IS NULL OR c.model_id = :model_id)
-  AND (:agent_id IS NULL OR c.agent_id = :agent_id)
-  AND (:dialect IS NULL OR c.dialect = :dialect)
-  AND (:tag_id IS NULL OR EXISTS (
+  AND (c.archived = :archived OR :archived IS NULL)
+  AND (c.pinned = :pinned OR :pinned IS NULL)
+  AND (c.folder_id = :folder_id OR :folder_id IS NULL)
+  AND (c.model_id = :model_id OR :model_id IS NULL)
+  AND (c.agent_id = :agent_id OR :agent_id IS NULL)
+  AND (c.dialect = :dialect OR :dialect IS NULL)
+  AND (EXISTS (
         SELECT 1 FROM chat_tags t
-        WHERE t.organisation_id = c.organisation_id AND t.chat_id = c.id AND t.tag_id = :tag_id))
+        WHERE t.organisation_id = c.organisation_id AND t.chat_id = c.id AND t.tag_id = :tag_id) OR :tag_id IS NULL)
   AND ((:is_deleted = 0 AND c.deleted_at IS NULL) OR (:is_deleted = 1 AND c.deleted_at IS NOT NULL))
   AND (c.expires_at IS NULL OR c.expires_at > :now)
   AND (c.updated_at, c.id) < (:before_updated_at, :before_id)
@@ -56,15 +58,15 @@ WHERE c.organisation_id = :organisation_id
        OR (:is_deleted = 0 AND c.visibility = 'shared' AND EXISTS (
             SELECT 1 FROM chat_people s
             WHERE s.organisation_id = c.organisation_id AND s.chat_id = c.id AND s.principal_id = :principal_id)))
-  AND (:archived IS NULL OR c.archived = :archived)
-  AND (:pinned IS NULL OR c.pinned = :pinned)
-  AND (:folder_id IS NULL OR c.folder_id = :folder_id)
-  AND (:model_id IS NULL OR c.model_id = :model_id)
-  AND (:agent_id IS NULL OR c.agent_id = :agent_id)
-  AND (:dialect IS NULL OR c.dialect = :dialect)
-  AND (:tag_id IS NULL OR EXISTS (
+  AND (c.archived = :archived OR :archived IS NULL)
+  AND (c.pinned = :pinned OR :pinned IS NULL)
+  AND (c.folder_id = :folder_id OR :folder_id IS NULL)
+  AND (c.model_id = :model_id OR :model_id IS NULL)
+  AND (c.agent_id = :agent_id OR :agent_id IS NULL)
+  AND (c.dialect = :dialect OR :dialect IS NULL)
+  AND (EXISTS (
         SELECT 1 FROM chat_tags t
-        WHERE t.organisation_id = c.organisation_id AND t.chat_id = c.id AND t.tag_id = :tag_id))
+        WHERE t.organisation_id = c.organisation_id AND t.chat_id = c.id AND t.tag_id = :tag_id) OR :tag_id IS NULL)
   AND ((:is_deleted = 0 AND c.deleted_at IS NULL) OR (:is_deleted = 1 AND c.deleted_at IS NOT NULL))
   AND (c.expires_at IS NULL OR c.expires_at > :now)
   AND (c.updated_at, c.id) < (:before_updated_at, :before_id)
@@ -78,15 +80,15 @@ WHERE c.organisation_id = :organisation_id AND c.owner_id = :owner_id
        OR (:is_deleted = 0 AND c.visibility = 'shared' AND EXISTS (
             SELECT 1 FROM chat_people s
             WHERE s.organisation_id = c.organisation_id AND s.chat_id = c.id AND s.principal_id = :principal_id)))
-  AND (:archived IS NULL OR c.archived = :archived)
-  AND (:pinned IS NULL OR c.pinned = :pinned)
-  AND (:folder_id IS NULL OR c.folder_id = :folder_id)
-  AND (:model_id IS NULL OR c.model_id = :model_id)
-  AND (:agent_id IS NULL OR c.agent_id = :agent_id)
-  AND (:dialect IS NULL OR c.dialect = :dialect)
-  AND (:tag_id IS NULL OR EXISTS (
+  AND (c.archived = :archived OR :archived IS NULL)
+  AND (c.pinned = :pinned OR :pinned IS NULL)
+  AND (c.folder_id = :folder_id OR :folder_id IS NULL)
+  AND (c.model_id = :model_id OR :model_id IS NULL)
+  AND (c.agent_id = :agent_id OR :agent_id IS NULL)
+  AND (c.dialect = :dialect OR :dialect IS NULL)
+  AND (EXISTS (
         SELECT 1 FROM chat_tags t
-        WHERE t.organisation_id = c.organisation_id AND t.chat_id = c.id AND t.tag_id = :tag_id))
+        WHERE t.organisation_id = c.organisation_id AND t.chat_id = c.id AND t.tag_id = :tag_id) OR :tag_id IS NULL)
   AND ((:is_deleted = 0 AND c.deleted_at IS NULL) OR (:is_deleted = 1 AND c.deleted_at IS NOT NULL))
   AND (c.expires_at IS NULL OR c.expires_at > :now);
 
@@ -98,15 +100,15 @@ WHERE c.organisation_id = :organisation_id
        OR (:is_deleted = 0 AND c.visibility = 'shared' AND EXISTS (
             SELECT 1 FROM chat_people s
             WHERE s.organisation_id = c.organisation_id AND s.chat_id = c.id AND s.principal_id = :principal_id)))
-  AND (:archived IS NULL OR c.archived = :archived)
-  AND (:pinned IS NULL OR c.pinned = :pinned)
-  AND (:folder_id IS NULL OR c.folder_id = :folder_id)
-  AND (:model_id IS NULL OR c.model_id = :model_id)
-  AND (:agent_id IS NULL OR c.agent_id = :agent_id)
-  AND (:dialect IS NULL OR c.dialect = :dialect)
-  AND (:tag_id IS NULL OR EXISTS (
+  AND (c.archived = :archived OR :archived IS NULL)
+  AND (c.pinned = :pinned OR :pinned IS NULL)
+  AND (c.folder_id = :folder_id OR :folder_id IS NULL)
+  AND (c.model_id = :model_id OR :model_id IS NULL)
+  AND (c.agent_id = :agent_id OR :agent_id IS NULL)
+  AND (c.dialect = :dialect OR :dialect IS NULL)
+  AND (EXISTS (
         SELECT 1 FROM chat_tags t
-        WHERE t.organisation_id = c.organisation_id AND t.chat_id = c.id AND t.tag_id = :tag_id))
+        WHERE t.organisation_id = c.organisation_id AND t.chat_id = c.id AND t.tag_id = :tag_id) OR :tag_id IS NULL)
   AND ((:is_deleted = 0 AND c.deleted_at IS NULL) OR (:is_deleted = 1 AND c.deleted_at IS NOT NULL))
   AND (c.expires_at IS NULL OR c.expires_at > :now);
 
@@ -130,6 +132,7 @@ WHERE organisation_id = :organisation_id AND id = :id
 RETURNING version;
 
 -- name: chat_appending^
+-- locks: chats
 -- What an append must know, and no more.
 SELECT owner_id, visibility, created_at, version, expires_at, deleted_at, title, status, session_state,
        current_message_id, last_seq, is_branched, message_count, updated_at

@@ -18,7 +18,7 @@ WHERE c.documents_count <> coalesce(d.counted, 0) LIMIT :row_limit;
 SELECT c.organisation_id, c.id, c.last_message_at, m.created_at
 FROM chats c
 LEFT JOIN messages m ON m.organisation_id = c.organisation_id AND m.chat_id = c.id AND m.seq = c.last_seq
-WHERE c.last_message_at IS NOT m.created_at LIMIT :row_limit;
+WHERE c.last_message_at IS DISTINCT FROM m.created_at LIMIT :row_limit;
 
 -- name: system_check_last_seq
 SELECT c.organisation_id, c.id, c.last_seq, coalesce(m.counted, 0), coalesce(m.highest, 0)
@@ -31,10 +31,10 @@ LIMIT :row_limit;
 
 -- name: system_check_turn_numbers
 SELECT m.organisation_id, m.chat_id, m.id, m.turn_number,
-       coalesce(p.turn_number, 0) + (m.role IN ('user', 'assistant'))
+       coalesce(p.turn_number, 0) + CASE WHEN m.role IN ('user', 'assistant') THEN 1 ELSE 0 END
 FROM messages m
 LEFT JOIN messages p ON p.organisation_id = m.organisation_id AND p.chat_id = m.chat_id AND p.id = m.parent_id
-WHERE m.turn_number <> coalesce(p.turn_number, 0) + (m.role IN ('user', 'assistant')) LIMIT :row_limit;
+WHERE m.turn_number <> coalesce(p.turn_number, 0) + CASE WHEN m.role IN ('user', 'assistant') THEN 1 ELSE 0 END LIMIT :row_limit;
 
 -- name: system_check_heads
 SELECT c.organisation_id, c.id, c.current_message_id
@@ -53,7 +53,7 @@ WHERE m.parent_id IS NOT NULL AND (p.seq IS NULL OR p.seq >= m.seq) LIMIT :row_l
 SELECT c.organisation_id, c.id, c.version, c.folded_to, coalesce(e.counted, 0), coalesce(e.highest, 0)
 FROM chats c
 LEFT JOIN (
-    SELECT j.organisation_id, j.chat_id, sum(j.seq > k.folded_to) AS counted, min(j.seq) AS lowest, max(j.seq) AS highest
+    SELECT j.organisation_id, j.chat_id, count(*) FILTER (WHERE j.seq > k.folded_to) AS counted, min(j.seq) AS lowest, max(j.seq) AS highest
     FROM chats k JOIN events j ON j.organisation_id = k.organisation_id AND j.chat_id = k.id
     GROUP BY j.organisation_id, j.chat_id) e ON e.organisation_id = c.organisation_id AND e.chat_id = c.id
 WHERE c.folded_to > c.version OR coalesce(e.counted, 0) <> c.version - c.folded_to
@@ -76,7 +76,7 @@ LEFT JOIN (
     GROUP BY organisation_id, chat_id, run_id) e
     ON e.organisation_id = r.organisation_id AND e.chat_id = r.chat_id AND e.run_id = r.id
 WHERE CASE r.state WHEN 'running' THEN e.counted IS NOT NULL
-      ELSE e.counted IS NOT 1 OR e.kind <> 'run.' || r.state OR e.seq IS NOT r.last_seq END
+      ELSE e.counted IS DISTINCT FROM 1 OR e.kind <> 'run.' || r.state OR e.seq IS DISTINCT FROM r.last_seq END
 LIMIT :row_limit;
 
 -- name: system_check_run_events
@@ -99,16 +99,10 @@ LIMIT :row_limit;
 -- name: system_check_running_runs
 SELECT r.organisation_id, r.chat_id, r.id FROM runs r
 JOIN chats c ON c.organisation_id = r.organisation_id AND c.id = r.chat_id
-WHERE r.state = 'running' AND c.status IS NOT 'generating' LIMIT :row_limit;
+WHERE r.state = 'running' AND c.status IS DISTINCT FROM 'generating' LIMIT :row_limit;
 
 -- name: system_check_generating_messages
 SELECT organisation_id, chat_id, id FROM messages
 WHERE status = 'generating' AND (organisation_id, chat_id, id) NOT IN (
     SELECT organisation_id, chat_id, answer_id FROM runs WHERE state = 'running')
 LIMIT :row_limit;
-
--- name: system_check_references
-SELECT NULL, NULL, "table", "parent", count(*) FROM pragma_foreign_key_check GROUP BY 3, 4 LIMIT :row_limit;
-
--- name: system_check_file
-SELECT NULL, NULL, integrity_check FROM pragma_integrity_check WHERE integrity_check <> 'ok' LIMIT :row_limit;

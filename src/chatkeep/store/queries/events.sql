@@ -28,22 +28,9 @@ WHERE r.organisation_id = :organisation_id AND r.answer_id = :answer_id AND r.id
   AND e.run_id = r.id AND e.kind = 'run.delta'
 ORDER BY e.seq;
 
--- name: system_deltas_held^
--- One tick of all streams: which of the runs are still ours to write, by their place, and each chat's next sequence.
-SELECT json_group_array(json_array(claim.key, chats.version + 1))
-FROM json_each(:claims) AS claim
-JOIN runs ON runs.organisation_id = claim.value ->> 0 AND runs.id = claim.value ->> 1
-         AND runs.epoch = claim.value ->> 2 AND runs.state = 'running' AND runs.stop_requested_at IS NULL
-JOIN chats ON chats.organisation_id = runs.organisation_id AND chats.id = runs.chat_id;
-
 -- name: system_delta_insert!
 INSERT INTO events (organisation_id, chat_id, seq, at, kind, run_id, text)
 VALUES (:of_organisation, :chat_id, :seq, :at, :kind, :run_id, :text);
-
--- name: system_deltas_advance!
-UPDATE chats SET version = version + 1
-FROM json_each(:chats) AS chat
-WHERE chats.organisation_id = chat.value ->> 0 AND chats.id = chat.value ->> 1;
 
 -- name: system_runs_to_fold
 SELECT organisation_id, id, chat_id, first_seq, last_seq FROM runs
@@ -59,4 +46,5 @@ WHERE organisation_id = :of_organisation AND chat_id = :chat_id AND seq > :first
 UPDATE runs SET is_folded = 1 WHERE organisation_id = :of_organisation AND id = :run_id;
 
 -- name: system_chat_folded!
-UPDATE chats SET folded_to = max(folded_to, :seq) WHERE organisation_id = :of_organisation AND id = :chat_id;
+UPDATE chats SET folded_to = :seq
+WHERE organisation_id = :of_organisation AND id = :chat_id AND folded_to < :seq;

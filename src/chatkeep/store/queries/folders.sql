@@ -3,6 +3,7 @@ INSERT INTO folders (organisation_id, id, owner_id, name, created_at, updated_at
 VALUES (:organisation_id, :id, :owner_id, :name, :created_at, :created_at);
 
 -- name: folder_get^
+-- locks: folders
 SELECT id, owner_id, name, created_at, updated_at
 FROM folders WHERE organisation_id = :organisation_id AND id = :id;
 

@@ -15,8 +15,11 @@ WHERE organisation_id = :organisation_id AND id = :id AND state = 'running' AND 
 RETURNING reserved_tokens;
 
 -- name: run_holds^
-SELECT stop_requested_at IS NULL FROM runs
-WHERE organisation_id = :organisation_id AND id = :id AND state = 'running' AND epoch = :epoch;
+-- locks: c, r
+-- The chat with it, as whoever asks is about to write there.
+SELECT r.stop_requested_at IS NULL
+FROM runs r JOIN chats c ON c.organisation_id = r.organisation_id AND c.id = r.chat_id
+WHERE r.organisation_id = :organisation_id AND r.id = :id AND r.state = 'running' AND r.epoch = :epoch;
 
 -- name: run_get^
 SELECT organisation_id, id, chat_id, principal_id, question_id, answer_id, model_id, wish, request, state, first_seq, epoch, holder,
@@ -47,7 +50,7 @@ WHERE organisation_id = :organisation_id AND id IN (
 
 -- name: run_ask_to_stop!
 UPDATE runs SET stop_requested_at = :now
-WHERE organisation_id = :organisation_id AND stop_requested_at IS NULL AND (:run_id IS NULL OR id = :run_id) AND id IN (
+WHERE organisation_id = :organisation_id AND stop_requested_at IS NULL AND (id = :run_id OR :run_id IS NULL) AND id IN (
     SELECT id FROM runs WHERE organisation_id = :organisation_id AND chat_id = :chat_id AND state = 'running');
 
 -- name: run_take^
@@ -68,7 +71,7 @@ WHERE organisation_id = :organisation_id AND id = :id AND state = 'running' AND 
 -- Runs whose holder let go of them or is dead: past their lease, or of a holder that can live no more (:only_me is the
 -- one process of a store that has but one).
 SELECT organisation_id, id, epoch, holder, stop_requested_at FROM runs
-WHERE state = 'running' AND (lease_until <= :now OR (:only_me IS NOT NULL AND coalesce(holder, '') <> :only_me))
+WHERE state = 'running' AND (lease_until <= :now OR (coalesce(holder, '') <> :only_me AND :only_me IS NOT NULL))
 ORDER BY lease_until LIMIT :row_limit;
 
 -- name: system_runs_asked_to_stop

@@ -1,19 +1,17 @@
-"""Numbered migrations for SQLite, and the places where a database file must not live."""
+"""Brings a SQLite file up to date, and knows the places where a database file must not live."""
 
 from __future__ import annotations
 
-import re
-from importlib.resources import files
 from pathlib import Path
 
 import apsw
 
 from chatkeep.domain.errors import StoreRefused
+from chatkeep.store import migrations
 
 APPLICATION_ID = 0x434B5032  # "CKP2": tells our files from any other SQLite file.
 WITHOUT_JOURNAL = 0x434B5031  # "CKP1": files from before the first release, whose chats have no journal
 LIBRARY_MIN = (3, 51, 3)
-_NAME = re.compile(r"(\d{4})_\w+\.sql\Z")
 _NETWORK = {
     "nfs",
     "nfs4",
@@ -30,26 +28,16 @@ _NETWORK = {
 }
 
 
-def migrations() -> list[tuple[int, str]]:
-    """All migrations as (number, SQL), ascending from 1 without gaps."""
-    folder = files("chatkeep.store") / "migrations"
-    found = sorted((int(m[1]), e.read_text()) for e in folder.iterdir() if (m := _NAME.match(e.name)))
-    assert [number for number, _ in found] == list(range(1, len(found) + 1)), (
-        "migrations must be numbered from 1"
-    )
-    return found
-
-
 def migrate(connection: apsw.Connection) -> None:
     """Bring the schema up to date, a transaction a step; raise `StoreRefused` for a newer file.
 
     Two processes may do so at once: one waits for the other's step and does not do it again.
     """
-    steps = migrations()
+    steps = migrations.load("sqlite")
     version = _pragma(connection, "user_version")
     if version > len(steps):
         raise StoreRefused(f"The database has schema {version}, newer than this chatkeep's {len(steps)}.")
-    for number, sql in steps[version:]:
+    for number, sql, _ in steps[version:]:
         connection.execute("BEGIN IMMEDIATE")
         try:
             if _pragma(connection, "user_version") < number:

@@ -1,0 +1,46 @@
+-- What several servers of one store must know of each other; with a single one it is told in the same tables.
+
+CREATE TABLE nodes (
+    id         TEXT PRIMARY KEY NOT NULL,
+    name       TEXT NOT NULL,
+    version    TEXT NOT NULL,
+    started_at INTEGER NOT NULL,
+    seen_at    INTEGER NOT NULL,
+    streams    INTEGER NOT NULL DEFAULT 0,
+    runs       INTEGER NOT NULL DEFAULT 0
+) WITHOUT ROWID, STRICT;
+
+-- What but one of them shall do at a time.
+CREATE TABLE duties (
+    name   TEXT PRIMARY KEY NOT NULL,
+    holder TEXT NOT NULL,
+    until  INTEGER NOT NULL
+) WITHOUT ROWID, STRICT;
+
+-- Open event streams and WebSockets of each caller at each node.
+CREATE TABLE open_streams (
+    organisation_id TEXT NOT NULL REFERENCES organisations (id) ON DELETE CASCADE,
+    principal_id    TEXT NOT NULL,
+    node_id         TEXT NOT NULL REFERENCES nodes (id) ON DELETE CASCADE,
+    count           INTEGER NOT NULL,
+    PRIMARY KEY (organisation_id, principal_id, node_id)
+) WITHOUT ROWID, STRICT;
+CREATE INDEX open_streams_by_node ON open_streams (node_id);
+
+-- Attempts to sign in that failed or are under way; names and addresses are kept as digests.
+CREATE TABLE sign_in_attempts (
+    kind    TEXT NOT NULL CHECK (kind IN ('name', 'address')),
+    subject BLOB NOT NULL,
+    at      INTEGER NOT NULL,
+    id      TEXT NOT NULL,
+    PRIMARY KEY (kind, subject, at, id)
+) WITHOUT ROWID, STRICT;
+CREATE INDEX sign_in_attempts_by_age ON sign_in_attempts (at);
+
+-- What the servers of one store must agree on.
+CREATE TABLE agreements (
+    name  TEXT PRIMARY KEY NOT NULL,
+    value TEXT NOT NULL
+) WITHOUT ROWID, STRICT;
+
+DROP INDEX idempotency_unanswered; -- no statement asked for it

@@ -1,0 +1,118 @@
+"""The PostgreSQL plug of the store: asyncpg, group commit, row-level security, LISTEN and NOTIFY.
+
+Only wiring and the command line name this module. A store belongs to the event loop that uses it first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any, TypeVar, cast
+
+from chatkeep.domain.errors import ShuttingDown
+from chatkeep.domain.ids import OrganisationId
+from chatkeep.store import statements
+from chatkeep.store.driver import Body, Elsewhere, Listener, Transaction
+from chatkeep.store.postgres_bell import PostgresBell
+from chatkeep.store.postgres_connections import Connections, Statements, binding
+from chatkeep.store.postgres_migrate import migrate
+from chatkeep.store.postgres_moment import DatabaseClock, Moments
+from chatkeep.store.postgres_writer import Writer
+
+T = TypeVar("T")
+READERS, RECALLERS = 4, 4
+RECALLED_MAX = 20_000
+SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+
+
+class PostgresStore:
+    """The store on one PostgreSQL database; see `driver.Store`. Make it with `open_postgres`."""
+
+    def __init__(self, url: str, clock: DatabaseClock) -> None:
+        self.clock = clock
+        self._sql = statements.load_numbered("postgres")
+        self._readers = Connections(url, READERS)
+        self._recallers = Connections(url, RECALLERS)
+        self._moments = Moments(Connections(url, 1))
+        self._writer = Writer(url, self._sql)
+        self._bell = PostgresBell(url, clock)
+        self._writer.listeners.append(self._bell.ring)
+        self._recalled_at: Hashable = None
+        self._recalled: dict[Hashable, Any] = {}
+        self._is_closed = False
+
+    async def write(self, organisation_id: OrganisationId | None, body: Body[T]) -> T:
+        """Run `body` in a transaction; returns after the commit that holds it."""
+        self._check_open()
+        written: T = await self._writer.submit(organisation_id, body)
+        return written
+
+    async def read(self, organisation_id: OrganisationId | None, body: Body[T]) -> T:
+        """Run `body` in one snapshot."""
+        self._check_open()
+        async with self._readers.borrow() as lent:
+            connection = lent.connection
+            await connection.execute(f"{SNAPSHOT}; {binding(organisation_id)}")
+            try:
+                return await body(cast("Transaction", Statements(connection, self._sql, organisation_id)))
+            finally:
+                if not connection.is_closed():
+                    await connection.execute("ROLLBACK")
+
+    async def peek(self, organisation_id: OrganisationId | None, body: Body[T]) -> T:
+        """Run `body` in one snapshot."""
+        return await self.read(organisation_id, body)
+
+    async def recall(self, organisation_id: OrganisationId | None, key: Hashable, body: Body[T]) -> T:
+        """Run `body`, each statement for itself, unless its answer is known and nothing was committed since."""
+        self._check_open()
+        now = await self._moments.now()
+        if now != self._recalled_at or len(self._recalled) >= RECALLED_MAX:
+            self._recalled.clear()
+            self._recalled_at = now
+        elif key in self._recalled:
+            known: T = self._recalled[key]
+            return known
+        async with self._recallers.borrow(organisation_id) as lent:
+            await lent.bind(organisation_id)
+            value = await body(cast("Transaction", Statements(lent.connection, self._sql, organisation_id)))
+        if now == self._recalled_at:
+            self._recalled[key] = value
+        return value
+
+    def listen(self, listener: Listener) -> None:
+        """Have `listener` called with the events of each commit."""
+        self._writer.listeners.append(listener)
+
+    def hear(self, listener: Elsewhere) -> None:
+        """Have `listener` called with what other nodes have committed."""
+        self._bell.hear(listener)
+
+    def moment(self) -> None:
+        """Only the server can tell."""
+
+    async def latest(self) -> Hashable:
+        """The newest snapshot."""
+        self._check_open()
+        return await self._moments.now()
+
+    def is_healthy(self) -> bool:
+        """Whether the database has answered lately."""
+        return not self._is_closed and self._bell.is_answered
+
+    async def close(self) -> None:
+        """Finish accepted writes, then let go of all connections."""
+        self._is_closed = True
+        await self._writer.close()
+        await self._bell.close()
+        for connections in (self._readers, self._recallers, self._moments.connections):
+            await connections.close()
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise ShuttingDown()
+        self._bell.start()
+
+
+def open_postgres(url: str) -> PostgresStore:
+    """Bring the database's schema up to date and return the store. Raises `StoreRefused`."""
+    return PostgresStore(url, migrate(url).clock)

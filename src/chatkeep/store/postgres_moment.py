@@ -1,0 +1,63 @@
+"""Whether anything was committed to PostgreSQL since an earlier look, and what time it is there.
+
+A snapshot's text names the transactions that were over when it was taken: two that are equal saw the same rows. All who
+ask while a look is under way share the next one, so a thousand who ask cost one round trip.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from time import monotonic
+
+from chatkeep.domain.errors import ChatkeepError
+from chatkeep.domain.text import US
+from chatkeep.store.postgres_connections import Connections
+
+
+class Moments:
+    """Looks at the newest snapshot, for all who ask at about the same time at once."""
+
+    def __init__(self, connections: Connections) -> None:
+        self.connections = connections
+        self._asked: asyncio.Future[str] | None = None
+        self._looking: asyncio.Task[None] | None = None
+
+    async def now(self) -> str:
+        """Equal to an earlier value only if nothing was committed in between. Raises `StoreBusy`, `StoreLost`."""
+        if self._asked is None:
+            self._asked = asyncio.get_running_loop().create_future()
+            if self._looking is None:
+                self._looking = asyncio.create_task(self._look(), name="store moment")
+        return await asyncio.shield(self._asked)
+
+    async def _look(self) -> None:
+        try:
+            while self._asked is not None:
+                await asyncio.sleep(0)  # whoever asks in the same turn of the loop
+                asked, self._asked = self._asked, None
+                try:
+                    async with self.connections.borrow() as lent:
+                        found = await lent.connection.fetchval("SELECT pg_current_snapshot()::text")
+                    asked.set_result(found)
+                except ChatkeepError as error:
+                    asked.set_exception(error)
+                    asked.exception()  # all who asked may be gone
+        finally:
+            self._looking = None
+
+
+class DatabaseClock:
+    """The database's time, the same for all its nodes: read there now and then, counted on by this machine's steady
+    clock. Its error is at most half the time that the last reading took.
+    """
+
+    def __init__(self, now_us: int, took_s: float = 0.0) -> None:
+        self.correct(now_us, took_s)
+
+    def now_us(self) -> int:
+        """Microseconds since 1970-01-01 UTC."""
+        return self._offset_us + int(monotonic() * US)
+
+    def correct(self, now_us: int, took_s: float) -> None:
+        """The database's time was read; that took so long and is over just now."""
+        self._offset_us = now_us + int(took_s / 2 * US) - int(monotonic() * US)

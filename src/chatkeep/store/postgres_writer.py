@@ -1,0 +1,264 @@
+"""Writes to PostgreSQL with group commit: a few lanes, each a connection that commits many bodies at once.
+
+What waits when a lane is free shares its next transaction. A body that fails after it has written spoils that for the
+others: all is undone, and those before it, it alone, and those after it are run again as transactions of their own.
+A connection that breaks before the commit costs a new try; one that breaks in it is followed by the question to the
+server whether the transaction was committed, so that what is told to the caller is true.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import Any
+
+import asyncpg
+
+from chatkeep.domain.errors import ShuttingDown, StoreBusy, StoreLost
+from chatkeep.domain.event import Event
+from chatkeep.domain.ids import OrganisationId
+from chatkeep.store.driver import Body, Listener, Row, Value
+from chatkeep.store.postgres_connections import Statements, binding, connect
+from chatkeep.store.postgres_errors import CONTENDED, ENGINE_ERRORS, is_connection_lost, translate
+from chatkeep.store.statements import Numbered
+
+LANES = 4
+GROUP_MAX = 32
+QUEUE_MAX = 10_000
+ATTEMPTS_MAX = 3
+RETRY_S = 0.25
+OUTCOME_PATIENCE_S = 10.0
+"""How long it is asked what became of a commit whose connection broke."""
+
+
+class PostgresTransaction(Statements):
+    """A transaction that writes; see `driver.Transaction`. Its reads lock what they are marked for."""
+
+    __slots__ = ("announced", "has_written")
+
+    def __init__(
+        self, connection: asyncpg.Connection, sql: dict[str, Numbered], organisation_id: OrganisationId | None
+    ) -> None:
+        super().__init__(connection, sql, organisation_id)
+        self.announced: list[Event] = []
+        self.has_written = False
+
+    async def one(self, name: str, /, **values: Value) -> Row | None:
+        """The first row, or None."""
+        statement, bound = self._bound(name, values)
+        self.has_written |= statement.is_write
+        row: Any = await self._connection.fetchrow(statement.locking, *bound)
+        return row  # type: ignore[no-any-return]  # a record is a tuple in all but name
+
+    async def all(self, name: str, /, **values: Value) -> list[Row]:
+        """All rows."""
+        statement, bound = self._bound(name, values)
+        self.has_written |= statement.is_write
+        rows: Any = await self._connection.fetch(statement.locking, *bound)
+        return rows  # type: ignore[no-any-return]  # as above
+
+    async def run(self, name: str, /, **values: Value) -> int:
+        """Write; the number of rows touched."""
+        statement, bound = self._bound(name, values)
+        self.has_written = True
+        try:
+            status = await self._connection.execute(statement.text, *bound)
+        except asyncpg.IntegrityConstraintViolationError as error:
+            raise translate(error) from error  # not in the writer: a body may say what the conflict is about
+        return int(status.rsplit(" ", 1)[1])
+
+    async def run_many(self, name: str, /, rows: Sequence[Any]) -> None:
+        """Write each of `rows` with the same statement."""
+        bound = [self._bound(name, dict(row)) for row in rows]
+        if not bound:
+            return
+        self.has_written = True
+        try:
+            await self._connection.executemany(bound[0][0].text, [values for _, values in bound])
+        except asyncpg.IntegrityConstraintViolationError as error:
+            raise translate(error) from error
+
+    def announce(self, event: Event) -> None:
+        """Have an event told once it is durable."""
+        self.announced.append(event)
+
+
+@dataclass(slots=True)
+class _Job:
+    organisation_id: OrganisationId | None
+    body: Body[Any]
+    future: asyncio.Future[Any]
+    events: list[Event] = field(default_factory=list)
+    result: Any = None
+    error: BaseException | None = None
+
+
+class _OutcomeUnknown(Exception):
+    """The connection broke while the transaction was being committed."""
+
+    def __init__(self, transaction_id: str) -> None:
+        super().__init__(transaction_id)
+        self.transaction_id = transaction_id
+
+
+class Writer:
+    """Runs bodies in transactions of one of its lanes; `submit` returns once the commit is durable."""
+
+    def __init__(self, url: str, sql: dict[str, Numbered]) -> None:
+        self._url = url
+        self._sql = sql
+        self.listeners: list[Listener] = []
+        self._waiting: deque[_Job] = deque()
+        self._has_work = asyncio.Event()
+        self._is_closing = False
+        self._lanes: list[asyncio.Task[None]] = []
+
+    async def submit(self, organisation_id: OrganisationId | None, body: Body[Any]) -> Any:
+        """Run `body` inside a group commit and return what it returned, or raise what it raised."""
+        if self._is_closing:
+            raise ShuttingDown()
+        if len(self._waiting) >= QUEUE_MAX:
+            raise StoreBusy("Too many writes are waiting; nothing was written.")
+        if not self._lanes:
+            self._lanes = [asyncio.create_task(self._lane(), name=f"store lane {n}") for n in range(LANES)]
+        job = _Job(organisation_id, body, asyncio.get_running_loop().create_future())
+        self._waiting.append(job)
+        self._has_work.set()
+        return await job.future
+
+    async def close(self) -> None:
+        """Commit what was accepted, then let go of the connections."""
+        self._is_closing = True
+        self._has_work.set()
+        await asyncio.gather(*self._lanes)
+
+    async def _lane(self) -> None:
+        lane = _Lane(self._url, self._sql)
+        try:
+            while not self._is_closing or self._waiting:
+                if not self._waiting:
+                    self._has_work.clear()
+                    await self._has_work.wait()
+                    continue
+                share = min(-(-len(self._waiting) // LANES), GROUP_MAX)
+                group = [self._waiting.popleft() for _ in range(share)]
+                # Those of one organisation together: each change of it costs a round trip.
+                group.sort(key=lambda job: job.organisation_id or "")
+                for settled in await lane.commit(group):
+                    self._settle(settled)
+        finally:
+            lane.drop()
+
+    def _settle(self, jobs: list[_Job]) -> None:
+        events = [event for job in jobs if job.error is None for event in job.events]
+        if events:
+            for listener in self.listeners:
+                listener(events)
+        for job in jobs:
+            if job.future.done():
+                continue
+            if job.error is not None:
+                job.future.set_exception(job.error)
+            else:
+                job.future.set_result(job.result)
+
+
+class _Lane:
+    def __init__(self, url: str, sql: dict[str, Numbered]) -> None:
+        self._url = url
+        self._sql = sql
+        self._connection: asyncpg.Connection | None = None
+
+    def drop(self) -> None:
+        """Let go of the connection, whatever it is doing."""
+        if self._connection is not None:
+            self._connection.terminate()
+            self._connection = None
+
+    async def commit(self, group: list[_Job]) -> list[list[_Job]]:
+        """See all of them to their ends, in order; those that shared a commit are together."""
+        attempts = 0
+        while True:
+            attempts += 1
+            trouble: BaseException | None
+            try:
+                spoiler = await self._transaction(group)
+            except _OutcomeUnknown as unknown:
+                trouble = await self._outcome(unknown)
+                if trouble is None:
+                    return [group]
+            except Exception as error:
+                self.drop()
+                trouble = error
+            else:
+                if spoiler is None:
+                    return [group]
+                if len(group) > 1:
+                    parts = (group[:spoiler], [group[spoiler]], group[spoiler + 1 :])
+                    return [done for part in parts if part for done in await self.commit(part)]
+                trouble = group[0].error
+            assert trouble is not None
+            may_help = isinstance(trouble, CONTENDED) or is_connection_lost(trouble)
+            if not may_help or attempts >= ATTEMPTS_MAX:
+                return [_failed(group, trouble)]
+            await asyncio.sleep(RETRY_S * (attempts - 1))
+
+    async def _transaction(self, group: list[_Job]) -> int | None:
+        """Run and commit all of them; or the place of the one that spoilt it, when nothing was done."""
+        if self._connection is None or self._connection.is_closed():
+            self._connection = await connect(self._url)
+        connection = self._connection
+        await connection.execute(f"BEGIN; {binding(group[0].organisation_id)}")
+        bound_to = group[0].organisation_id
+        for place, job in enumerate(group):
+            if job.organisation_id != bound_to:
+                await connection.execute(binding(job.organisation_id))
+                bound_to = job.organisation_id
+            transaction = PostgresTransaction(connection, self._sql, bound_to)
+            job.result, job.error, job.events = None, None, transaction.announced
+            try:
+                job.result = await job.body(transaction)
+            except Exception as error:
+                if is_connection_lost(error):
+                    raise
+                job.error = error
+                if transaction.has_written or isinstance(error, asyncpg.PostgresError):
+                    await connection.execute("ROLLBACK")
+                    return place
+        transaction_id = await connection.fetchval("SELECT pg_current_xact_id_if_assigned()::text")
+        try:
+            status = await connection.execute("COMMIT")
+        except Exception as error:
+            if transaction_id is None or not is_connection_lost(error):
+                raise
+            self.drop()
+            raise _OutcomeUnknown(transaction_id) from error
+        assert status == "COMMIT", "a body went on after a statement had failed"
+        return None
+
+    async def _outcome(self, unknown: _OutcomeUnknown) -> Exception | None:
+        """None if it was committed; what to raise if not, or if nobody could tell."""
+        until_s = monotonic() + OUTCOME_PATIENCE_S
+        while monotonic() < until_s:
+            with suppress(*ENGINE_ERRORS):
+                if self._connection is None or self._connection.is_closed():
+                    self._connection = await connect(self._url)
+                status = await self._connection.fetchval(
+                    "SELECT pg_xact_status($1::text::xid8)", unknown.transaction_id
+                )
+                if status == "committed":
+                    return None
+                if status == "aborted":
+                    return ConnectionResetError("the connection broke before the commit")
+            await asyncio.sleep(RETRY_S)
+        return StoreLost("The database went away while this was being written; whether it was is not known.")
+
+
+def _failed(group: list[_Job], error: BaseException) -> list[_Job]:
+    for job in group:
+        job.error = translate(error) if isinstance(error, ENGINE_ERRORS) else error
+    return group

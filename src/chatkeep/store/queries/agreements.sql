@@ -1,0 +1,5 @@
+-- name: system_agreement_propose!
+INSERT INTO agreements (name, value) VALUES (:name, :value) ON CONFLICT (name) DO NOTHING;
+
+-- name: system_agreement_get^
+SELECT value FROM agreements WHERE name = :name;

@@ -1,0 +1,9 @@
+-- name: system_check_references
+-- PostgreSQL keeps its references by itself; but not those that were never looked through.
+SELECT NULL, NULL, conrelid::regclass::text, confrelid::regclass::text, 1
+FROM pg_constraint WHERE NOT convalidated AND connamespace = current_schema()::regnamespace LIMIT :row_limit;
+
+-- name: system_check_file
+SELECT NULL, NULL, 'the index ' || indexrelid::regclass::text || ' is not whole'
+FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid
+WHERE NOT indisvalid AND relnamespace = current_schema()::regnamespace LIMIT :row_limit;
