@@ -64,6 +64,8 @@ EXCUSES: Places = {
     },
     # Subject: the statement's name. `system_…` ones run only in a transaction that is bound to no organisation.
     "tenancy": {
+        f"{QUERIES}/nodes.sql:system_*": "which servers there are, and which one does what but one may do",
+        f"{QUERIES}/sign_ins.sql:system_sign_ins_*": "signing in names no organisation",
         f"{QUERIES}/agreements.sql:system_agreement_*": "what all servers of the store agree on",
         f"{QUERIES}/organisations.sql:system_organisation*": "the operator's list of organisations",
         f"{QUERIES}/credentials.sql:system_credential_by_secret": "the read that finds out who is asking",

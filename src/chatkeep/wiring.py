@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
+import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -23,8 +24,9 @@ from chatkeep.models.local import LocalModel, weights_path
 from chatkeep.models.port import Provider
 from chatkeep.ports import SystemClock, SystemEntropy
 from chatkeep.runtime.bell import LocalBell
-from chatkeep.runtime.recovery import keep_leases, recover
+from chatkeep.runtime.recovery import keep_alive, recover
 from chatkeep.runtime.runner import Runner
+from chatkeep.runtime.streams import Streams
 from chatkeep.runtime.sweeper import sweep_for_ever
 from chatkeep.runtime.tail import Tail
 from chatkeep.runtime.titles import Titles
@@ -32,7 +34,6 @@ from chatkeep.runtime.turns import Turns
 from chatkeep.services import models, organisations
 from chatkeep.services.context import Policy, System
 from chatkeep.services.keyring import open_keyring
-from chatkeep.services.throttle import Throttle
 from chatkeep.store.driver import Store
 from chatkeep.store.sqlite import open_sqlite
 from chatkeep.web.dialect import Built
@@ -103,9 +104,10 @@ def make_system(settings: Settings, *, clock: Clock | None = None, entropy: Entr
             allowed_origins=frozenset(filter(None, map(str.strip, settings.allowed_origins.split(",")))),
         ),
         keyring=open_keyring((settings.secrets or data / SECRETS).expanduser(), entropy),
-        throttle=Throttle(clock),
         providers=make_providers(settings),
         node=entropy.uuid7(),
+        node_name=settings.node_name or f"{socket.gethostname()}-{os.getpid()}",
+        started_at=clock.now_us(),
     )
 
 
@@ -198,6 +200,7 @@ def make_house(settings: Settings, system: System) -> House:
             system, wall_s=limits.run_wall_s, titles=Titles() if settings.titles == "model" else None
         ),
         tail=Tail(bell, limits),
+        streams=Streams(system),
         turns=Turns(bell, wait_s=limits.queue_wait_s),
         rendered=RenderedCache(settings.rendered_cache_bytes),
         trusted_proxies=settings.trusted_proxies,
@@ -211,7 +214,7 @@ async def running(house: House, settings: Settings) -> AsyncIterator[None]:
     # The one server of its data folder (`claim_data_folder`): whoever held a run before is dead or has given it back.
     await recover(system, runner, resume=settings.resume_runs, is_alone=settings.database_url is None)
     background = [
-        asyncio.create_task(keep_leases(system, runner), name="leases"),
+        asyncio.create_task(keep_alive(system, runner, house.streams), name="signs of life"),
         asyncio.create_task(
             sweep_for_ever(system, runner, interval_s=settings.sweep_interval_s, resume=settings.resume_runs),
             name="sweeper",

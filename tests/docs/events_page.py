@@ -202,7 +202,7 @@ async def _streams(world: World) -> list[dict[str, Any]]:
 
 async def _until_open(world: World) -> None:
     for _ in range(2000):
-        if world.server.house.tail.open_count:
+        if world.server.house.streams.count:
             return
         await asyncio.sleep(0.01)
     raise AssertionError("the stream was never opened")

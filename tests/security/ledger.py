@@ -90,7 +90,6 @@ class Ledger:
         rendered = self._world.server.house.rendered
         rendered._bodies.clear()
         rendered._bytes = 0
-        self._world.system.throttle._failures.clear()
         self.dice.turn()
         if (state, self._version()) != self._now:
             await self._store._writer.submit(lambda: self._put_back(self._kept[state]))

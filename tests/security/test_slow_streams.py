@@ -42,7 +42,7 @@ class Served:
 
     @property
     def open_streams(self) -> int:
-        return self.world.server.house.tail.open_count
+        return self.world.server.house.streams.count
 
     def session(self, caller: Caller | None = None) -> aiohttp.ClientSession:
         """A client with somebody's key; None is the owner's."""

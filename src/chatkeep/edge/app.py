@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
+from chatkeep import __version__
 from chatkeep.domain.chat import Dialect
 from chatkeep.edge.doors import PREFIXES, choose
 from chatkeep.edge.drain import Drain
@@ -159,7 +160,13 @@ class Edge:
     def _ready(self, _: Scope) -> Response:
         is_store_well = self._house.system.store.is_healthy()
         is_ready = is_store_well and not self._drain.is_draining
-        state = {"ready": is_ready, "store": is_store_well, "draining": self._drain.is_draining}
+        state = {
+            "ready": is_ready,
+            "store": is_store_well,
+            "draining": self._drain.is_draining,
+            "node": self._house.system.node_name,
+            "version": __version__,
+        }
         return _json(200 if is_ready else 503, state)
 
     def _metrics(self, scope: Scope) -> Response:

@@ -1,4 +1,4 @@
-"""Keeps the leases of this process's runs, and sees to runs whose process is dead or gave them back."""
+"""Gives signs of life, which keep this process its runs, and sees to runs of the dead and to those given back."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import structlog
 
 from chatkeep.domain.errors import ChatkeepError
 from chatkeep.runtime.runner import Runner
-from chatkeep.services import leases
+from chatkeep.runtime.streams import Streams
+from chatkeep.services import leases, nodes
 from chatkeep.services.context import System
 from chatkeep.store.runs import Unheld
 
@@ -17,17 +18,17 @@ log = structlog.get_logger(__name__)
 Resume = Literal["handed-over", "always", "never"]
 
 
-async def keep_leases(system: System, runner: Runner) -> None:
-    """Renew until cancelled, and stop what somebody asked to stop by way of another process."""
+async def keep_alive(system: System, runner: Runner, streams: Streams) -> None:
+    """Give signs of life until cancelled, and stop what somebody asked to stop by way of another process."""
     while True:
-        await asyncio.sleep(system.limits.lease_renewal_s)
-        if not runner.running_count:
-            continue
         try:
-            for _, run_id in await leases.renew(system):
+            asked = await nodes.beat(system, streams_count=streams.count, runs_count=runner.running_count)
+            for _, run_id in asked:
                 runner.stop(run_id)
+            await streams.tell()
         except ChatkeepError as error:
-            log.warning("leases were not renewed", code=error.code)
+            log.warning("no sign of life could be given", code=error.code)
+        await asyncio.sleep(system.limits.lease_renewal_s)
 
 
 async def recover(system: System, runner: Runner, *, resume: Resume, is_alone: bool = False) -> int:

@@ -15,13 +15,17 @@ from chatkeep.domain.errors import ChatkeepError
 from chatkeep.domain.text import US
 from chatkeep.runtime.recovery import Resume, recover
 from chatkeep.runtime.runner import Runner
+from chatkeep.services import nodes as node_verbs
+from chatkeep.services import throttle
 from chatkeep.services.context import System
-from chatkeep.store import chats, events, idempotency
+from chatkeep.store import chats, events, idempotency, nodes, sign_ins
 from chatkeep.store.driver import Transaction
 
 log = structlog.get_logger(__name__)
 BATCH = 100
 EVERYTHING = 2**31
+NODES_KEPT_LEASES = 20
+"""A node that was not heard of for so many lease times is forgotten."""
 PAUSE_S = 0.005
 """Between two batches: whoever writes for a client goes first."""
 
@@ -36,6 +40,8 @@ class Swept:
     deleted_chats: int
     folded_runs: int
     forgotten_requests: int
+    forgotten_sign_ins: int = 0
+    forgotten_nodes: int = 0
 
 
 async def sweep(system: System, *, is_dry_run: bool = False) -> Swept:
@@ -58,18 +64,27 @@ async def sweep(system: System, *, is_dry_run: bool = False) -> Swept:
     async def forget(tx: Transaction, limit: int) -> int:
         return await idempotency.forget(tx, not_before=now - system.limits.idempotency_memory_s * US)
 
-    return Swept(*[await every(system, body) for body in (expire, purge, fold, forget)])
+    async def forget_sign_ins(tx: Transaction, limit: int) -> int:
+        return await sign_ins.forget(tx, before=now - throttle.WINDOW_S * US)
+
+    async def forget_nodes(tx: Transaction, limit: int) -> int:
+        return await nodes.forget(tx, before=now - int(NODES_KEPT_LEASES * system.limits.lease_s * US))
+
+    bodies = (expire, purge, fold, forget, forget_sign_ins, forget_nodes)
+    return Swept(*[await every(system, body) for body in bodies])
 
 
 async def sweep_for_ever(system: System, runner: Runner, *, interval_s: float, resume: Resume) -> None:
-    """Sweep every `interval_s` seconds until cancelled, and see to runs of dead processes. Trouble with the store is
-    logged and tried again.
+    """Sweep every `interval_s` seconds until cancelled, one node for all, and see to runs of dead processes.
+
+    Trouble with the store is logged and tried again.
     """
     while True:
         try:
-            swept = await sweep(system)
-            if any(asdict(swept).values()):
-                log.info("swept", **asdict(swept))
+            if not system.store.is_shared or await node_verbs.has_duty(system, "sweep", for_s=3 * interval_s):
+                swept = await sweep(system)
+                if any(asdict(swept).values()):
+                    log.info("swept", **asdict(swept))
             await recover(system, runner, resume=resume)
         except ChatkeepError as error:
             log.warning("sweep failed", code=error.code)

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
-from chatkeep.domain.errors import NotFound, RateLimited
+from chatkeep.domain.errors import NotFound
 from chatkeep.domain.event import Event
 from chatkeep.domain.ids import ChatId
 from chatkeep.domain.limits import Limits
@@ -24,7 +23,6 @@ from chatkeep.services.context import Context
 from chatkeep.services.generating import Outcome
 from chatkeep.services.journal import Batch, Snapshot
 
-STREAMS_RETRY_S = 5
 Recheck = Callable[[], Awaitable[Context]]
 """Looks again who the reader is: raises when the credential is not good any more."""
 
@@ -42,43 +40,17 @@ class Reader:
 
 
 class Tail:
-    """Follows chats for any number of readers, within the limits on open streams."""
+    """Follows chats for any number of readers."""
 
     def __init__(self, bell: Bell, limits: Limits) -> None:
         self._bell = bell
         self._limits = limits
-        self._open: Counter[str] = Counter()
         self._is_closing = False
-
-    @property
-    def open_count(self) -> int:
-        """How many streams are open."""
-        return self._open[""]
 
     def close(self) -> None:
         """Have all streams end with their cursor: the process is going."""
         self._is_closing = True
         self._bell.wake_all()
-
-    @contextmanager
-    def admitted(self, ctx: Context) -> Iterator[None]:
-        """One open stream of the caller's. Raises `RateLimited` when there are too many."""
-        principal, limits = ctx.principal, self._limits
-        bounds = {
-            "": limits.streams_max,
-            principal.organisation_id: limits.streams_per_organisation_max,
-            f"{principal.organisation_id}/{principal.id}": limits.streams_per_principal_max,
-        }
-        if any(self._open[name] >= most for name, most in bounds.items()):
-            raise RateLimited(STREAMS_RETRY_S)
-        self._open.update(bounds.keys())
-        try:
-            yield
-        finally:
-            for name in bounds:
-                self._open[name] -= 1
-                if not self._open[name]:
-                    del self._open[name]
 
     async def follow(
         self,

@@ -17,7 +17,6 @@ from chatkeep.domain.run import INTERRUPTED
 from chatkeep.domain.text import US
 from chatkeep.models.port import Provider
 from chatkeep.services.keyring import Keyring
-from chatkeep.services.throttle import Throttle
 from chatkeep.store import idempotency
 from chatkeep.store.driver import Body, Store, Transaction
 
@@ -48,10 +47,11 @@ class System:
     limits: Limits
     policy: Policy
     keyring: Keyring
-    throttle: Throttle
     providers: Mapping[str, Provider]
     node: str
-    """The name under which this process holds runs; another one after each start."""
+    """The id under which this process holds runs; another one after each start."""
+    node_name: str
+    started_at: int
 
 
 class Replay(Exception):

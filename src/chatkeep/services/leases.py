@@ -1,4 +1,4 @@
-"""Who works on a run: renewing leases, giving runs back, and settling those that nobody works on any more.
+"""Who works on a run: giving runs back, taking them over, and settling those that nobody works on any more.
 
 A lease that ran out proves that its holder is dead or as good as dead. Taking its run gives it a new epoch, so whatever
 the old holder may still write is refused.
@@ -24,19 +24,8 @@ from chatkeep.store.events import Told
 from chatkeep.store.runs import Unheld
 
 BATCH = 100
-Named = tuple[OrganisationId, RunId]
 EPOCHS_MAX = 5
 """A run that five processes could not end is not tried again."""
-
-
-async def renew(system: System) -> list[Named]:
-    """Prolong all leases of this process; returns those of its runs that somebody wants stopped."""
-
-    async def body(tx: Transaction) -> list[Named]:
-        await runs.renew(tx, system.node, lease_until=_lease(system))
-        return await runs.asked_to_stop(tx, system.node)
-
-    return await system.store.write(None, body)
 
 
 async def release(system: System, run: Run, rest: tuple[Said, ...], sources: tuple[Source, ...] = ()) -> bool:

@@ -22,6 +22,7 @@ from chatkeep.domain.errors import (
 from chatkeep.domain.ids import OrganisationId, PrincipalId
 from chatkeep.domain.principal import Account, PrincipalKind, Role
 from chatkeep.domain.text import check_text
+from chatkeep.services import throttle
 from chatkeep.services.context import Context, System
 from chatkeep.services.tokens import IssuedToken, issue_session
 from chatkeep.store import organisations, principals
@@ -82,7 +83,7 @@ async def sign_up(system: System, wanted: SignUp) -> Session:
 async def sign_in(system: System, email: str, password: str, *, address: str) -> Session:
     """A new session. Raises `WrongPassword`, and `RateLimited` after too many failures of the name or the address."""
     name = email.strip().lower()
-    with system.throttle.attempt(name, address):
+    async with throttle.attempt(system, name, address):
         account = await _proven(system, name, password)
     return Session(account, issue_session(system, account))
 

@@ -1,72 +1,60 @@
-"""Bounds attempts per name and per address over a sliding window, in the memory of this process."""
+"""Bounds failed sign-ins by name and by address over a sliding window, for all nodes of the store together."""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 from chatkeep.domain.errors import RateLimited, WrongPassword
-from chatkeep.domain.ids import Clock
 from chatkeep.domain.text import US
+from chatkeep.store import sign_ins
+from chatkeep.store.driver import Transaction
+from chatkeep.store.sign_ins import Kind
 
-NAMES_MAX = 100_000
+if TYPE_CHECKING:
+    from chatkeep.services.context import System
+
+PER_NAME, PER_ADDRESS = 5, 20
+WINDOW_S = 1800
+_BOUNDS: tuple[tuple[Kind, int], ...] = (("name", PER_NAME), ("address", PER_ADDRESS))
 
 
-class Throttle:
-    """Counts failed sign-ins; see design limits: 5 per name and 20 per address in 30 minutes."""
+@asynccontextmanager
+async def attempt(system: System, name: str, address: str) -> AsyncIterator[None]:
+    """One attempt. Raises `RateLimited` when either has failed too often lately.
 
-    def __init__(
-        self, clock: Clock, *, per_name: int = 5, per_address: int = 20, window_s: int = 1800
-    ) -> None:
-        self._clock = clock
-        self._bounds = {"name": per_name, "address": per_address}
-        self._window_us = window_s * US
-        self._failures: dict[tuple[str, str], deque[int]] = {}
+    It counts from its beginning, so that attempts made at once do not slip through together, and is taken back unless
+    it ends in `WrongPassword`.
+    """
+    subjects = [system.keyring.digest(said) for said in (name, address)]
+    began = system.clock.now_us()
 
-    @contextmanager
-    def attempt(self, name: str, address: str) -> Iterator[None]:
-        """One attempt. Raises `RateLimited` when either has failed too often lately.
+    async def begin(tx: Transaction) -> None:
+        for (kind, bound), subject in zip(_BOUNDS, subjects, strict=True):
+            times = [
+                each
+                for each in await sign_ins.take(tx, kind, subject, now=began)
+                if each > began - WINDOW_S * US
+            ]
+            if len(times) >= bound:
+                raise RateLimited(-(-(times[0] + WINDOW_S * US - began) // US))
+            await sign_ins.put(tx, kind, subject, [*times, began])
 
-        It counts from its beginning, so that attempts made at once do not slip through together, and is taken back
-        unless it ends in `WrongPassword`.
-        """
-        keys = (("name", name), ("address", address))
-        now = self._clock.now_us()
-        for key in keys:
-            self._check(key, now)
-        for key in keys:
-            self._count(key, now)
-        is_failure = False
-        try:
-            yield
-        except WrongPassword:
-            is_failure = True
-            raise
-        finally:
-            if not is_failure:
-                for key in keys:
-                    self._take_back(key, now)
+    async def take_back(tx: Transaction) -> None:
+        for (kind, _), subject in zip(_BOUNDS, subjects, strict=True):
+            times = await sign_ins.take(tx, kind, subject, now=began)
+            if began in times:
+                times.remove(began)
+            await sign_ins.put(tx, kind, subject, times)
 
-    def _check(self, key: tuple[str, str], now: int) -> None:
-        failures = self._failures.get(key, deque())
-        while failures and failures[0] <= now - self._window_us:
-            failures.popleft()
-        if len(failures) >= self._bounds[key[0]]:
-            remaining_us = failures[0] + self._window_us - now
-            raise RateLimited(-(-remaining_us // US))
-
-    def _count(self, key: tuple[str, str], now: int) -> None:
-        failures = self._failures.pop(key, None) or deque()
-        while len(self._failures) >= NAMES_MAX:
-            del self._failures[next(iter(self._failures))]
-        self._failures[key] = failures  # now the last to be dropped
-        failures.append(now)
-
-    def _take_back(self, key: tuple[str, str], began: int) -> None:
-        failures = self._failures.get(key)
-        if failures is None or began not in failures:
-            return
-        failures.remove(began)
-        if not failures:
-            del self._failures[key]
+    await system.store.write(None, begin)
+    try:
+        yield
+    except WrongPassword:
+        raise
+    except BaseException:
+        await system.store.write(None, take_back)
+        raise
+    else:
+        await system.store.write(None, take_back)

@@ -61,6 +61,11 @@ class Store(Protocol):
     and may be long. `organisation_id` None is work of the system itself. Raises `StoreBusy`, `StoreFull`, `StoreLost`.
     """
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether other servers may work on it at the same time."""
+        ...
+
     async def write(self, organisation_id: OrganisationId | None, body: Body[T]) -> T:
         """Run `body` in a transaction that is committed with others; an exception undoes just this body."""
         ...

@@ -27,6 +27,8 @@ SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 class PostgresStore:
     """The store on one PostgreSQL database; see `driver.Store`. Make it with `open_postgres`."""
 
+    is_shared = True
+
     def __init__(self, url: str, clock: DatabaseClock) -> None:
         self.clock = clock
         self._sql = statements.load_numbered("postgres")

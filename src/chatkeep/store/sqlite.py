@@ -106,6 +106,8 @@ def drive(coroutine: Any) -> Any:
 class SqliteStore:
     """The store on one SQLite file; see `driver.Store`. Make it with `open_sqlite`."""
 
+    is_shared = False
+
     def __init__(self, path: Path) -> None:
         self._path = path
         self._sql = statements.load("sqlite")

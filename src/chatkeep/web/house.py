@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from chatkeep.runtime.runner import Runner
+from chatkeep.runtime.streams import Streams
 from chatkeep.runtime.tail import Tail
 from chatkeep.runtime.turns import Turns
 from chatkeep.services.context import System
@@ -14,13 +15,14 @@ from chatkeep.web.rendered import RenderedCache
 
 @dataclass(frozen=True, slots=True)
 class House:
-    """The system, the runner of answers, whoever follows chats, the cache of rendered chats, and the proxies that are
-    believed.
+    """The system, the runner of answers, whoever follows chats and how many do, who waits for a turn, the cache of
+    rendered chats, and the proxies that are believed.
     """
 
     system: System
     runner: Runner
     tail: Tail
+    streams: Streams
     turns: Turns
     rendered: RenderedCache
     trusted_proxies: Networks

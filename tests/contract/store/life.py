@@ -32,7 +32,6 @@ from chatkeep.ports import SystemEntropy
 from chatkeep.services import chats, journal, messages, organisations
 from chatkeep.services.context import Context, Policy, System
 from chatkeep.services.keyring import Keyring
-from chatkeep.services.throttle import Throttle
 from chatkeep.store.driver import Store
 from tests.contract.store.place import Place
 from tests.world import FakeClock
@@ -91,9 +90,10 @@ class ChatLife(RuleBasedStateMachine):
             limits=Limits(),
             policy=Policy(),
             keyring=type(self).keyring,
-            throttle=Throttle(self.clock),
             providers={},
             node="node",
+            node_name="node",
+            started_at=0,
         )
         made = self.run(organisations.create(self.system, "Acme"))
         self.ctx = Context(

@@ -9,9 +9,9 @@ from typing import Any, cast
 
 import pytest
 
-from chatkeep.domain.errors import NotFound, RateLimited, Unauthenticated
+from chatkeep.domain.errors import NotFound, Unauthenticated
 from chatkeep.domain.ids import ChatId
-from chatkeep.runtime.tail import STREAMS_RETRY_S, Reader, Recheck, Tail
+from chatkeep.runtime.tail import Reader, Recheck, Tail
 from chatkeep.services import chats
 from chatkeep.services.context import Context
 from chatkeep.services.journal import Batch, Snapshot
@@ -185,58 +185,3 @@ async def test_a_poll_waits_for_the_next_event_and_no_longer_than_it_was_told(of
     assert await poll(office, tail, ChatId(chat["id"]), 3, wait_s=0.01) == []
     tail.close()
     assert await poll(office, tail, ChatId(chat["id"]), 3, wait_s=PATIENCE_S) == []
-
-
-@pytest.mark.parametrize(
-    "limit", ["streams_max", "streams_per_organisation_max", "streams_per_principal_max"]
-)
-async def test_one_stream_too_many_is_refused_and_counts_come_back_to_nothing(
-    office: Office, limit: str
-) -> None:
-    tail = tail_of(office, **{limit: 2})
-    friend = office.context(await office.person())
-    stranger = office.context(await office.organisation())
-    is_refused = {
-        "streams_max": (True, True),
-        "streams_per_organisation_max": (True, False),
-        "streams_per_principal_max": (False, False),
-    }
-    with tail.admitted(office.context()), tail.admitted(office.context()):
-        assert tail.open_count == 2
-        with pytest.raises(RateLimited) as refused, tail.admitted(office.context()):
-            raise AssertionError("let in")
-        assert refused.value.retry_after_s == STREAMS_RETRY_S
-        for other, must_wait in zip((friend, stranger), is_refused[limit], strict=True):
-            try:
-                with tail.admitted(other):
-                    assert not must_wait
-            except RateLimited:
-                assert must_wait
-        assert tail.open_count == 2
-    with pytest.raises(ZeroDivisionError), tail.admitted(office.context()):
-        raise ZeroDivisionError
-    assert tail.open_count == 0
-    assert not tail._open
-    with tail.admitted(office.context()), tail.admitted(office.context()):
-        pass
-
-
-async def test_over_http_one_too_many_is_429_with_a_time_and_the_others_go_on(
-    office: Office, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tail = office.server.house.tail
-    monkeypatch.setattr(tail, "_limits", replace(tail._limits, streams_per_principal_max=2))
-    chat = await office.chat("Hi")
-    path = f"/chats/{chat['id']}/events?after=2&wait_s=20"
-    polls = [asyncio.create_task(office.ask("GET", path)) for _ in range(2)]
-    async with asyncio.timeout(PATIENCE_S):
-        while tail.open_count < 2:  # noqa: ASYNC110 - nobody is told
-            await asyncio.sleep(0.005)
-    for refused in (path, f"/chats/{chat['id']}/events"):
-        answer = await office.ask("GET", refused)
-        assert (answer.status_code, answer.headers["retry-after"]) == (429, str(STREAMS_RETRY_S))
-    await office.native("PATCH", f"/chats/{chat['id']}", title="New")
-    for poll in polls:
-        assert [each["seq"] for each in (await poll).json()["items"]] == [3]
-    assert tail.open_count == 0
-    assert (await office.ask("GET", path.replace("after=2", "after=1"))).status_code == 200

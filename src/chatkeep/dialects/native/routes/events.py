@@ -82,7 +82,7 @@ async def _page(
 ) -> object:
     if cursor is None:
         return events.page(await journal.snapshot(ctx, chat_id), 0)
-    with house.tail.admitted(ctx):
+    async with house.streams.admitted(ctx):
         batch = await house.tail.poll(ctx, chat_id, cursor, wait_s=wait_s, recheck=recheck)
         return events.page(batch, cursor)
 
@@ -104,7 +104,7 @@ async def _frames(
         cursor = event.seq
         return True
 
-    with house.tail.admitted(ctx):
+    async with house.streams.admitted(ctx):
         yield RETRY
         reader = Reader(ctx, recheck, offer=offered)
         following = cast("AsyncGenerator[Batch, None]", house.tail.follow(reader, chat_id, cursor))

@@ -41,7 +41,7 @@ async def talk(websocket: WebSocket, chat_id: str) -> None:
     try:
         after = _cursor(websocket.query_params.get("after"))
         await chats.peek(socket.ctx, ChatId(chat_id))
-        with house.tail.admitted(socket.ctx):
+        async with house.streams.admitted(socket.ctx):
             await _serve(house, socket, ChatId(chat_id), after)
     except ChatkeepError as error:
         await socket.send(_failure(error))

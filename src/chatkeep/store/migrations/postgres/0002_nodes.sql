@@ -27,15 +27,15 @@ CREATE TABLE open_streams (
 );
 CREATE INDEX open_streams_by_node ON open_streams (node_id);
 
--- Attempts to sign in that failed or are under way; names and addresses are kept as digests.
-CREATE TABLE sign_in_attempts (
+-- When signing in failed or is under way, by name and by address; these are kept as digests, the times as JSON.
+CREATE TABLE sign_ins (
     kind    TEXT COLLATE "C" NOT NULL CHECK (kind IN ('name', 'address')),
     subject BYTEA NOT NULL,
-    at      BIGINT NOT NULL,
-    id      TEXT COLLATE "C" NOT NULL,
-    PRIMARY KEY (kind, subject, at, id)
+    times   TEXT COLLATE "C" NOT NULL,
+    last_at BIGINT NOT NULL,
+    PRIMARY KEY (kind, subject)
 );
-CREATE INDEX sign_in_attempts_by_age ON sign_in_attempts (at);
+CREATE INDEX sign_ins_by_age ON sign_ins (last_at);
 
 -- What the servers of one store must agree on.
 CREATE TABLE agreements (
@@ -48,5 +48,5 @@ CREATE POLICY tenant ON open_streams TO chatkeep_tenant
     USING (organisation_id = nullif(current_setting('chatkeep.organisation_id', true), ''));
 CREATE POLICY system ON open_streams TO chatkeep_system USING (true);
 GRANT SELECT, INSERT, UPDATE, DELETE ON open_streams TO chatkeep_tenant, chatkeep_system;
-GRANT SELECT, INSERT, UPDATE, DELETE ON nodes, duties, sign_in_attempts, agreements TO chatkeep_system;
+GRANT SELECT, INSERT, UPDATE, DELETE ON nodes, duties, sign_ins, agreements TO chatkeep_system;
 GRANT SELECT ON nodes TO chatkeep_tenant; -- whose streams still count

@@ -27,15 +27,15 @@ CREATE TABLE open_streams (
 ) WITHOUT ROWID, STRICT;
 CREATE INDEX open_streams_by_node ON open_streams (node_id);
 
--- Attempts to sign in that failed or are under way; names and addresses are kept as digests.
-CREATE TABLE sign_in_attempts (
+-- When signing in failed or is under way, by name and by address; these are kept as digests, the times as JSON.
+CREATE TABLE sign_ins (
     kind    TEXT NOT NULL CHECK (kind IN ('name', 'address')),
     subject BLOB NOT NULL,
-    at      INTEGER NOT NULL,
-    id      TEXT NOT NULL,
-    PRIMARY KEY (kind, subject, at, id)
+    times   TEXT NOT NULL,
+    last_at INTEGER NOT NULL,
+    PRIMARY KEY (kind, subject)
 ) WITHOUT ROWID, STRICT;
-CREATE INDEX sign_in_attempts_by_age ON sign_in_attempts (at);
+CREATE INDEX sign_ins_by_age ON sign_ins (last_at);
 
 -- What the servers of one store must agree on.
 CREATE TABLE agreements (

@@ -1,0 +1,96 @@
+"""The servers of one store, as they know each other: signs of life, duties of but one, streams counted together."""
+
+from __future__ import annotations
+
+from chatkeep import __version__
+from chatkeep.domain.errors import RateLimited
+from chatkeep.domain.ids import OrganisationId, PrincipalId, RunId
+from chatkeep.domain.text import US
+from chatkeep.services.context import System
+from chatkeep.store import nodes, organisations, runs
+from chatkeep.store.driver import Transaction
+from chatkeep.store.nodes import Node
+
+STREAMS_RETRY_S = 5
+Named = tuple[OrganisationId, RunId]
+
+
+async def beat(system: System, *, streams_count: int, runs_count: int) -> list[Named]:
+    """Tell that this node lives and prolong the leases of its runs; returns those that somebody wants stopped."""
+    now = system.clock.now_us()
+    node = Node(
+        id=system.node,
+        name=system.node_name,
+        version=__version__,
+        started_at=system.started_at,
+        seen_at=now,
+        streams=streams_count,
+        runs=runs_count,
+    )
+
+    async def body(tx: Transaction) -> list[Named]:
+        await nodes.seen(tx, node)
+        if not runs_count:
+            return []
+        await runs.renew(tx, system.node, lease_until=now + int(system.limits.lease_s * US))
+        return await runs.asked_to_stop(tx, system.node)
+
+    return await system.store.write(None, body)
+
+
+async def leave(system: System) -> None:
+    """This node ends in order."""
+
+    async def body(tx: Transaction) -> None:
+        await nodes.gone(tx, system.node)
+
+    await system.store.write(None, body)
+
+
+async def living(system: System) -> list[Node]:
+    """The nodes that were heard of within one lease time, oldest first."""
+    alive_since = _alive_since(system)
+    return [node for node in await system.store.read(None, nodes.everyone) if node.seen_at > alive_since]
+
+
+async def has_duty(system: System, name: str, *, for_s: float) -> bool:
+    """Whether this node is the one to do something that is done by one at a time, for so long."""
+    now = system.clock.now_us()
+
+    async def body(tx: Transaction) -> bool:
+        return await nodes.take_duty(tx, name, system.node, now=now, until=now + int(for_s * US))
+
+    return await system.store.write(None, body)
+
+
+async def count_stream(
+    system: System, organisation_id: OrganisationId, principal_id: PrincipalId, count: int
+) -> None:
+    """Tell that a principal has one stream more at this node, `count` now. Raises `RateLimited` when all the nodes
+    together have too many open.
+    """
+    limits = system.limits
+
+    async def body(tx: Transaction) -> None:
+        await organisations.lock(tx)
+        await nodes.put_streams(tx, principal_id, system.node, count)
+        everybodys, own = await nodes.count_streams(tx, principal_id, alive_since=_alive_since(system))
+        if everybodys > limits.streams_per_organisation_max or own > limits.streams_per_principal_max:
+            raise RateLimited(STREAMS_RETRY_S)
+
+    await system.store.write(organisation_id, body)
+
+
+async def put_streams(
+    system: System, organisation_id: OrganisationId, principal_id: PrincipalId, count: int
+) -> None:
+    """Tell how many streams a principal has open at this node."""
+
+    async def body(tx: Transaction) -> None:
+        await nodes.put_streams(tx, principal_id, system.node, count)
+
+    await system.store.write(organisation_id, body)
+
+
+def _alive_since(system: System) -> int:
+    return system.clock.now_us() - int(system.limits.lease_s * US)
