@@ -7,6 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.postgres.fixtures import postgres as postgres
+from tests.postgres.fixtures import postgres_databases as postgres_databases
+from tests.postgres.fixtures import postgres_empty_databases as postgres_empty_databases
+from tests.postgres.fixtures import postgres_empty_url as postgres_empty_url
+from tests.postgres.fixtures import postgres_url as postgres_url
 from tests.upstream import ScriptedUpstream
 from tests.world import FakeClock, World, open_world
 
