@@ -37,7 +37,10 @@ class Transaction(Protocol):
         ...
 
     async def run(self, name: str, /, **values: Value) -> int:
-        """Write; the number of rows touched. Raises `Conflict` where a key or reference forbids it."""
+        """Write; the number of rows touched.
+
+        Raises `Conflict` where a key or reference forbids it; the body cannot go on then, it may only raise.
+        """
         ...
 
     async def run_many(self, name: str, /, rows: Sequence[Mapping[str, Value]]) -> None:

@@ -135,7 +135,7 @@ async def append_deltas(tx: Transaction, deltas: Sequence[Delta], *, now: int) -
     assert found is not None
     held: Any = read_json(found[0])
     rows: list[dict[str, Value]] = []
-    for number, seq in held:
+    for number, seq in sorted(held):
         run, kind, text = deltas[number].run, deltas[number].kind, deltas[number].text
         rows.append(
             {

@@ -6,16 +6,17 @@ Only wiring and the command line name this module. A store belongs to the event 
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from chatkeep.domain.errors import ShuttingDown
 from chatkeep.domain.ids import OrganisationId
 from chatkeep.store import statements
-from chatkeep.store.driver import Body, Elsewhere, Listener, Transaction
+from chatkeep.store.driver import Body, Elsewhere, Listener
 from chatkeep.store.postgres_bell import PostgresBell
-from chatkeep.store.postgres_connections import Connections, Statements, binding
+from chatkeep.store.postgres_connections import Connections, binding
 from chatkeep.store.postgres_migrate import migrate
 from chatkeep.store.postgres_moment import DatabaseClock, Moments
+from chatkeep.store.postgres_transaction import PostgresTransaction
 from chatkeep.store.postgres_writer import Writer
 
 T = TypeVar("T")
@@ -55,7 +56,7 @@ class PostgresStore:
             connection = lent.connection
             await connection.execute(f"{SNAPSHOT}; {binding(organisation_id)}")
             try:
-                return await body(cast("Transaction", Statements(connection, self._sql, organisation_id)))
+                return await body(PostgresTransaction(connection, self._sql, organisation_id, is_write=False))
             finally:
                 if not connection.is_closed():
                     await connection.execute("ROLLBACK")
@@ -76,7 +77,9 @@ class PostgresStore:
             return known
         async with self._recallers.borrow(organisation_id) as lent:
             await lent.bind(organisation_id)
-            value = await body(cast("Transaction", Statements(lent.connection, self._sql, organisation_id)))
+            value = await body(
+                PostgresTransaction(lent.connection, self._sql, organisation_id, is_write=False)
+            )
         if now == self._recalled_at:
             self._recalled[key] = value
         return value

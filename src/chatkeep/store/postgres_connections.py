@@ -10,22 +10,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 import asyncpg
 
 from chatkeep.domain.errors import ChatkeepError
 from chatkeep.domain.ids import OrganisationId
-from chatkeep.store import statements
-from chatkeep.store.driver import Row, Value
-from chatkeep.store.postgres_errors import ENGINE_ERRORS, is_connection_lost, translate
-from chatkeep.store.statements import Numbered
+from chatkeep.store.postgres_errors import is_connection_lost, told
 
 CONNECT_S = 3.0
 LOCK_TIMEOUT_MS = 2_000
 STATEMENT_TIMEOUT_MS = 30_000
 IDLE_IN_TRANSACTION_MS = 20_000
 CACHED_STATEMENTS = 512
+READ_ONLY = "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY"
 TENANT, SYSTEM = "chatkeep_tenant", "chatkeep_system"
 
 
@@ -53,42 +50,6 @@ def binding(organisation_id: OrganisationId | None, scope: str = "LOCAL") -> str
     return f"SET {scope} ROLE {role}; SET {scope} chatkeep.organisation_id = '{name}'"
 
 
-class Statements:
-    """Runs named statements on one connection, for one organisation or for the system; the readers' part of a
-    transaction.
-    """
-
-    __slots__ = ("_connection", "_sql", "organisation_id")
-
-    def __init__(
-        self, connection: asyncpg.Connection, sql: dict[str, Numbered], organisation_id: OrganisationId | None
-    ) -> None:
-        self._connection = connection
-        self._sql = sql
-        self.organisation_id = organisation_id
-
-    def _bound(self, name: str, values: dict[str, Value]) -> tuple[Numbered, list[Value]]:
-        if self.organisation_id is not None:
-            assert not name.startswith(statements.SYSTEM), f"{name} needs a system transaction"
-            values["organisation_id"] = self.organisation_id
-        else:
-            assert name.startswith(statements.SYSTEM), f"{name} needs an organisation"
-        statement = self._sql[name]
-        return statement, [values[each] for each in statement.names]
-
-    async def one(self, name: str, /, **values: Value) -> Row | None:
-        """The first row, or None."""
-        statement, bound = self._bound(name, values)
-        row: Any = await self._connection.fetchrow(statement.text, *bound)
-        return row  # type: ignore[no-any-return]  # a record is a tuple in all but name
-
-    async def all(self, name: str, /, **values: Value) -> list[Row]:
-        """All rows."""
-        statement, bound = self._bound(name, values)
-        rows: Any = await self._connection.fetch(statement.text, *bound)
-        return rows  # type: ignore[no-any-return]  # as above
-
-
 class Lent:
     """A connection that is lent out, and which organisation it was bound to last; "" for not known."""
 
@@ -99,10 +60,10 @@ class Lent:
         self.bound_to: OrganisationId | str | None = ""
 
     async def bind(self, organisation_id: OrganisationId | None) -> None:
-        """Bind the connection itself, if it is not bound so already."""
+        """Bind the connection itself, for reading, if it is not bound so already."""
         if self.bound_to != organisation_id:
             self.bound_to = ""
-            await self.connection.execute(binding(organisation_id, "SESSION"))
+            await self.connection.execute(f"{binding(organisation_id, 'SESSION')}; {READ_ONLY}")
             self.bound_to = organisation_id
 
 
@@ -133,9 +94,7 @@ class Connections:
                     self._give_back(lent)
                 else:
                     self._throw_away(lent)
-                if isinstance(error, ENGINE_ERRORS):
-                    raise translate(error) from error
-                raise
+                raise told(error) from error
             except BaseException:
                 self._throw_away(lent)
                 raise

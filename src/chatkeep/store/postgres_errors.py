@@ -16,7 +16,7 @@ _LOST = (
 )
 
 ENGINE_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
-"""All that the engine and the way to it raise."""
+"""All that the engine and the way to it raise; but one that is a `ValueError` too is a value of the wrong type."""
 
 CONTENDED = (
     asyncpg.TransactionRollbackError,  # a deadlock, for one
@@ -30,7 +30,13 @@ def is_connection_lost(error: BaseException) -> bool:
     return isinstance(error, _LOST) and not isinstance(error, ValueError)  # that is a value of the wrong type
 
 
-def translate(error: Exception) -> ChatkeepError:
+def told(error: BaseException) -> BaseException:
+    """The store's error where the engine raised it; a bug stays what it is."""
+    is_engine = isinstance(error, ENGINE_ERRORS) and not isinstance(error, ValueError)
+    return translate(error) if is_engine else error
+
+
+def translate(error: BaseException) -> ChatkeepError:
     """The store's error for one of PostgreSQL's or of the connection's."""
     if isinstance(error, asyncpg.IntegrityConstraintViolationError):
         return Conflict("An object with this key exists already, or one that it names does not.")

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from time import monotonic
@@ -21,9 +20,10 @@ import asyncpg
 from chatkeep.domain.errors import ShuttingDown, StoreBusy, StoreLost
 from chatkeep.domain.event import Event
 from chatkeep.domain.ids import OrganisationId
-from chatkeep.store.driver import Body, Listener, Row, Value
-from chatkeep.store.postgres_connections import Statements, binding, connect
-from chatkeep.store.postgres_errors import CONTENDED, ENGINE_ERRORS, is_connection_lost, translate
+from chatkeep.store.driver import Body, Listener
+from chatkeep.store.postgres_connections import binding, connect
+from chatkeep.store.postgres_errors import CONTENDED, ENGINE_ERRORS, is_connection_lost, told
+from chatkeep.store.postgres_transaction import PostgresTransaction
 from chatkeep.store.statements import Numbered
 
 LANES = 4
@@ -33,58 +33,6 @@ ATTEMPTS_MAX = 3
 RETRY_S = 0.25
 OUTCOME_PATIENCE_S = 10.0
 """How long it is asked what became of a commit whose connection broke."""
-
-
-class PostgresTransaction(Statements):
-    """A transaction that writes; see `driver.Transaction`. Its reads lock what they are marked for."""
-
-    __slots__ = ("announced", "has_written")
-
-    def __init__(
-        self, connection: asyncpg.Connection, sql: dict[str, Numbered], organisation_id: OrganisationId | None
-    ) -> None:
-        super().__init__(connection, sql, organisation_id)
-        self.announced: list[Event] = []
-        self.has_written = False
-
-    async def one(self, name: str, /, **values: Value) -> Row | None:
-        """The first row, or None."""
-        statement, bound = self._bound(name, values)
-        self.has_written |= statement.is_write
-        row: Any = await self._connection.fetchrow(statement.locking, *bound)
-        return row  # type: ignore[no-any-return]  # a record is a tuple in all but name
-
-    async def all(self, name: str, /, **values: Value) -> list[Row]:
-        """All rows."""
-        statement, bound = self._bound(name, values)
-        self.has_written |= statement.is_write
-        rows: Any = await self._connection.fetch(statement.locking, *bound)
-        return rows  # type: ignore[no-any-return]  # as above
-
-    async def run(self, name: str, /, **values: Value) -> int:
-        """Write; the number of rows touched."""
-        statement, bound = self._bound(name, values)
-        self.has_written = True
-        try:
-            status = await self._connection.execute(statement.text, *bound)
-        except asyncpg.IntegrityConstraintViolationError as error:
-            raise translate(error) from error  # not in the writer: a body may say what the conflict is about
-        return int(status.rsplit(" ", 1)[1])
-
-    async def run_many(self, name: str, /, rows: Sequence[Any]) -> None:
-        """Write each of `rows` with the same statement."""
-        bound = [self._bound(name, dict(row)) for row in rows]
-        if not bound:
-            return
-        self.has_written = True
-        try:
-            await self._connection.executemany(bound[0][0].text, [values for _, values in bound])
-        except asyncpg.IntegrityConstraintViolationError as error:
-            raise translate(error) from error
-
-    def announce(self, event: Event) -> None:
-        """Have an event told once it is durable."""
-        self.announced.append(event)
 
 
 @dataclass(slots=True)
@@ -218,7 +166,7 @@ class _Lane:
             if job.organisation_id != bound_to:
                 await connection.execute(binding(job.organisation_id))
                 bound_to = job.organisation_id
-            transaction = PostgresTransaction(connection, self._sql, bound_to)
+            transaction = PostgresTransaction(connection, self._sql, bound_to, is_write=True)
             job.result, job.error, job.events = None, None, transaction.announced
             try:
                 job.result = await job.body(transaction)
@@ -260,5 +208,5 @@ class _Lane:
 
 def _failed(group: list[_Job], error: BaseException) -> list[_Job]:
     for job in group:
-        job.error = translate(error) if isinstance(error, ENGINE_ERRORS) else error
+        job.error = told(error)
     return group

@@ -4,5 +4,8 @@ import pytest
 
 # The suites live outside of test modules, where pytest would not explain a failed assertion by itself.
 pytest.register_assert_rewrite(
-    "tests.contract.store.tenancy", "tests.contract.store.transactions", "tests.contract.store.life"
+    "tests.contract.store.tenancy",
+    "tests.contract.store.transactions",
+    "tests.contract.store.life",
+    "tests.contract.store.throttling",
 )

@@ -89,12 +89,13 @@ class ListenContract:
         first, second = Heard(ready), Heard(ready)
         await asyncio.gather(*(ready.write(ACME, announcing(number)) for number in range(20)))
         assert first.calls == second.calls
-        assert first.numbers == list(range(20))
+        assert sorted(first.numbers) == list(range(20))
 
     async def test_the_order_is_that_of_the_commits(self, ready: Store) -> None:
         heard = Heard(ready)
 
         async def body(tx: Transaction, number: int) -> None:
+            await tx.one("organisation_lock")  # as the chat's row is held by whoever moves its sequence
             await add_agent(tx, f"a{number:03}")
             tx.announce(event(await count_agents(tx)))
 
@@ -106,7 +107,7 @@ class ListenContract:
         writes = [ready.write(ACME, announcing(number, fails=number % 3 == 0)) for number in range(30)]
         await asyncio.gather(*writes, return_exceptions=True)
         good = [number for number in range(30) if number % 3]
-        assert heard.numbers == good
+        assert sorted(heard.numbers) == good
         assert await ready.read(ACME, agents) == [f"a{number:03}" for number in good]
 
     async def test_a_body_that_breaks_off_in_a_conflict_is_not_told_of(self, ready: Store) -> None:
@@ -147,7 +148,7 @@ class ListenContract:
             tasks[number].cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await ready.write(ACME, announcing(999))
-        assert [f"a{number:03}" for number in heard.numbers] == await ready.read(ACME, agents)
+        assert [f"a{number:03}" for number in sorted(heard.numbers)] == await ready.read(ACME, agents)
 
 
 class ManyContract:

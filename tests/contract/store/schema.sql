@@ -309,12 +309,12 @@ CREATE TABLE shares (
     FOREIGN KEY (organisation_id, chat_id) REFERENCES chats (organisation_id, id) ON DELETE CASCADE
 ) WITHOUT ROWID, STRICT;
 
-CREATE TABLE sign_in_attempts (
+CREATE TABLE sign_ins (
     kind    TEXT NOT NULL CHECK (kind IN ('name', 'address')),
     subject BLOB NOT NULL,
-    at      INTEGER NOT NULL,
-    id      TEXT NOT NULL,
-    PRIMARY KEY (kind, subject, at, id)
+    times   TEXT NOT NULL,
+    last_at INTEGER NOT NULL,
+    PRIMARY KEY (kind, subject)
 ) WITHOUT ROWID, STRICT;
 
 CREATE INDEX chat_people_by_principal ON chat_people (organisation_id, principal_id, chat_id);
@@ -361,4 +361,4 @@ CREATE INDEX runs_to_fold ON runs (ended_at) WHERE is_folded = 0 AND ended_at IS
 
 CREATE UNIQUE INDEX shares_by_chat ON shares (organisation_id, chat_id);
 
-CREATE INDEX sign_in_attempts_by_age ON sign_in_attempts (at);
+CREATE INDEX sign_ins_by_age ON sign_ins (last_at);

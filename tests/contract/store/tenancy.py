@@ -7,14 +7,16 @@ tried on the rows it is for, so that one which does nothing at all does not pass
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import Any
 
 import pytest
 
 from chatkeep.domain.errors import Conflict
 from chatkeep.domain.ids import OrganisationId
-from chatkeep.store import statements
+from chatkeep.store import nodes, statements
 from chatkeep.store.driver import Row, Store, Transaction, Value
+from chatkeep.store.nodes import Node
 from tests.contract.store.place import ACME, EMPTY, OTHER, found, texts
 
 # In this order, because of the references between them.
@@ -34,10 +36,11 @@ INSERTS = (
     "event_insert",
     "budget_put",
     "idempotency_claim",
+    "streams_put",
 )
 NUMBERS = re.compile(
     r"(.*_at|.*_tokens|.*_bytes|.*_version|.*_ms|.*_count|.*_window|.*_request|supports_.*|is_.*|sees_.*|now|position"
-    r"|change|pinned|archived|enabled|.*seq|turn_number|not_before|at|epoch|events|lease_until|tokens)\Z"
+    r"|change|count|alive_since|pinned|archived|enabled|.*seq|turn_number|not_before|at|epoch|events|lease_until|tokens)\Z"
 )
 NOTHING = {
     "expires_at",
@@ -155,6 +158,7 @@ class TenancyContract:
     @pytest.fixture
     async def furnished(self, store: Store) -> Store:
         await found(store, ACME, OTHER, EMPTY)
+        await store.write(None, partial(nodes.seen, node=Node("one", "one", "1", 1, 2, 0, 0)))
         for organisation in (ACME, OTHER):
 
             async def body(tx: Transaction, word: str = organisation) -> None:

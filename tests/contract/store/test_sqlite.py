@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import pytest
 
 from chatkeep.domain.event import Event
-from chatkeep.store.driver import Store
+from chatkeep.store.driver import Store, Transaction
 from chatkeep.store.sqlite import SqliteStore
 from tests.contract.store.conftest import SqlitePlace
 from tests.contract.store.journalling import DeltasContract, EventsContract
 from tests.contract.store.leasing import RunsContract
 from tests.contract.store.life import LifeContract
 from tests.contract.store.listening import Heard, ListenContract, ManyContract, announcing
-from tests.contract.store.place import ACME, found, texts
+from tests.contract.store.place import ACME, add_agent, count_agents, found, texts
 from tests.contract.store.tenancy import BOUND, TenancyContract, is_insert, is_read
+from tests.contract.store.throttling import ThrottleContract
 from tests.contract.store.transactions import EndContract, TransactionContract
 
 
@@ -38,6 +41,14 @@ def new_place(new_sqlite_place: Callable[[], SqlitePlace]) -> Callable[[], Sqlit
 
 class TestTransactions(TransactionContract):
     """One transaction at a time, and many."""
+
+    async def test_writes_keep_the_order_they_were_asked_in(self, ready: Store) -> None:
+        async def body(tx: Transaction, number: int) -> int:
+            await add_agent(tx, f"a{number}")
+            return await count_agents(tx)
+
+        writes = [ready.write(ACME, partial(body, number=number)) for number in range(200)]
+        assert await asyncio.gather(*writes) == list(range(1, 201))
 
 
 class TestEnd(EndContract):
@@ -81,6 +92,10 @@ class TestDeltas(DeltasContract):
 
 class TestRuns(RunsContract):
     """Leases and ends."""
+
+
+class TestThrottle(ThrottleContract):
+    """Sign-ins that fail."""
 
 
 class TestTenancy(TenancyContract):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import replace
 
@@ -55,8 +54,8 @@ class ThrottleContract:
         return StillClock()
 
     @pytest.fixture
-    async def system(self, store: Store, still: StillClock, keyring: Keyring) -> AsyncIterator[System]:
-        yield System(
+    async def system(self, store: Store, still: StillClock, keyring: Keyring) -> System:
+        return System(
             store=store,
             clock=still,
             entropy=SystemEntropy(),

@@ -153,19 +153,6 @@ class TransactionContract:
         with pytest.raises(Conflict):
             await ready.write(ACME, body)
 
-    async def test_a_body_may_catch_a_conflict_and_go_on(self, ready: Store) -> None:
-        await ready.write(ACME, adding("a"))
-
-        async def body(tx: Transaction) -> str:
-            await add_agent(tx, "b")
-            with pytest.raises(Conflict):
-                await add_agent(tx, "a")
-            await add_agent(tx, "c")
-            return "went on"
-
-        assert await ready.write(ACME, body) == "went on"
-        assert await ready.read(ACME, agents) == ["a", "b", "c"]
-
     async def test_an_id_may_be_taken_in_another_organisation(self, ready: Store) -> None:
         await ready.write(ACME, adding("a"))
         await ready.write(OTHER, adding("a"))
@@ -198,14 +185,6 @@ class TransactionContract:
         with pytest.raises(ChatkeepError):
             await READS[verb](ready, ACME, adding("a"))
         assert await ready.read(ACME, count_agents) == 0
-
-    async def test_writes_keep_the_order_they_were_asked_in(self, ready: Store) -> None:
-        async def body(tx: Transaction, number: int) -> int:
-            await add_agent(tx, f"a{number}")
-            return await count_agents(tx)
-
-        writes = [ready.write(ACME, partial(body, number=number)) for number in range(200)]
-        assert await asyncio.gather(*writes) == list(range(1, 201))
 
     async def test_a_cancelled_write_is_whole_or_not_there(self, ready: Store) -> None:
         async def pair(tx: Transaction, number: int) -> None:
