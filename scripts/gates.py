@@ -56,6 +56,7 @@ EXCUSES: Places = {
     },
     "sql": {
         "src/chatkeep/store/migrate.py:control": "the schema's version is kept in the file's own header",
+        "src/chatkeep/store/sqlite_backup.py:query": "counts the tables that a file has, whatever schema it is of",
     },
     "parameters": {
         "src/chatkeep/cli/chat.py:chat": "a command's parameters are the user's options",
