@@ -57,10 +57,12 @@ def texts(database: Path) -> list[tuple[object, ...]]:
 
 
 def test_one_file_that_only_its_owner_reads(kept: Path, tmp_path: Path) -> None:
-    os.umask(mask := os.umask(0))
     target = tmp_path / "backup.db"
-    done = back_up(kept, target)
-    os.umask(mask)
+    mask = os.umask(0)
+    try:
+        done = back_up(kept, target)
+    finally:
+        os.umask(mask)
     assert done.code == 0, done.err
     assert sorted(each.name for each in tmp_path.iterdir()) == ["backup.db", "backup.db.sha256"]
     assert (mode(target), mode(tmp_path / "backup.db.sha256")) == (0o600, 0o600)
