@@ -180,6 +180,7 @@ def test_the_balancer_knows_the_nodes_and_lets_streams_through() -> None:
 def test_the_scripts_are_shell() -> None:
     for script in (DEPLOY / "postgres").iterdir():
         subprocess.run(["sh", "-n", str(script)], check=True)
+        assert script.stat().st_mode & 0o111, "PostgreSQL's image would read it into its own shell"
 
 
 def test_the_manual_makes_secrets_that_the_server_takes(tmp_path: Path) -> None:
