@@ -80,9 +80,7 @@ def _copy(source: Path, part: Path) -> None:
         copy.execute("PRAGMA synchronous=OFF")  # synced once, at the end
         copy.execute("PRAGMA journal_mode=OFF")
         running.execute("BEGIN")
-        running.execute(
-            "PRAGMA user_version"
-        ).fetchall()  # the snapshot begins here, and waits for a lock if it must
+        running.execute("PRAGMA user_version").fetchall()  # the snapshot begins with the first read
         with copy.backup("main", running, "main") as backup:
             backup.step(-1)
         running.execute("ROLLBACK")
@@ -91,9 +89,7 @@ def _copy(source: Path, part: Path) -> None:
 def _examine(part: Path) -> dict[str, int]:
     with translated(), _opened(part, vfs=WITHOUT_LOCKS) as copy:
         copy.execute("PRAGMA locking_mode=EXCLUSIVE")
-        copy.execute(
-            "PRAGMA journal_mode=DELETE"
-        ).fetchall()  # one file, which can be read where nobody may write
+        copy.execute("PRAGMA journal_mode=DELETE").fetchall()  # then it can be read where nobody may write
         said = copy.execute("PRAGMA integrity_check(1)").fetchall()
         if said != [("ok",)]:
             raise StoreRefused(f"The database is damaged, and so would be its backup: {said[0][0]}")
