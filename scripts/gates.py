@@ -52,13 +52,16 @@ EXCUSES: Places = {
         "src/chatkeep/edge/app.py:run": "the edge's last resort: the client gets a sentence, the log the traceback",
         "src/chatkeep/runtime/runner.py:_work": "the runner's outermost loop: a bug must not leave a chat generating",
         "src/chatkeep/store/sqlite_writer.py:_commit": "a body's error goes to its caller, not to the writer thread",
+        "src/chatkeep/store/postgres_connections.py:borrow": "whatever happened, the connection is given back or thrown away",
         "src/chatkeep/store/postgres_writer.py:*": "a body's error goes to its caller, not to the lane",
         "src/chatkeep/store/postgres_migrate.py:run": "a thread's error goes to who waits for it",
     },
     "http-numbers": {
         "src/chatkeep/domain/limits.py:*": "sizes and counts that look like a status",
     },
-    "sql": {},
+    "sql": {
+        "src/chatkeep/store/sqlite_backup.py:query": "counts the tables that a file has, whatever schema it is of",
+    },
     "parameters": {
         "src/chatkeep/cli/chat.py:chat": "a command's parameters are the user's options",
     },

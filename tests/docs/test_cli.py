@@ -55,7 +55,7 @@ def test_every_option_and_argument_has_help_and_every_command_a_sentence() -> No
 def test_help_and_version_are_answered() -> None:
     done = invoke("--help")
     assert done.code == 0
-    assert {"serve", "chat", "keys", "users", "orgs", "models", "config", "doctor", "sweep"} <= set(
+    assert {"serve", "chat", "keys", "users", "orgs", "models", "config", "doctor", "sweep", "backup"} <= set(
         done.out.split()
     )
     assert re.fullmatch(r"chatkeep \d+\.\d+\.\d+\n", invoke("--version").out)
