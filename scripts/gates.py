@@ -52,7 +52,7 @@ EXCUSES: Places = {
         "src/chatkeep/edge/app.py:run": "the edge's last resort: the client gets a sentence, the log the traceback",
         "src/chatkeep/runtime/runner.py:_work": "the runner's outermost loop: a bug must not leave a chat generating",
         "src/chatkeep/store/sqlite_writer.py:_commit": "a body's error goes to its caller, not to the writer thread",
-        "src/chatkeep/store/postgres_connections.py:borrow": "whatever happened, the connection is given back or thrown away",
+        "src/chatkeep/store/postgres_connections.py:borrow": "the connection is given back or thrown away",
         "src/chatkeep/store/postgres_writer.py:*": "a body's error goes to its caller, not to the lane",
         "src/chatkeep/store/postgres_migrate.py:run": "a thread's error goes to who waits for it",
     },

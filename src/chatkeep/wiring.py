@@ -7,15 +7,16 @@ import fcntl
 import os
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 
 import structlog
 
 from chatkeep.config import Settings
 from chatkeep.dialects import cuadra, lexicon, native, openwebui, synthflow
 from chatkeep.domain.chat import Dialect
-from chatkeep.domain.errors import ChatkeepError, StoreRefused
+from chatkeep.domain.errors import ChatkeepError, StoreRefused, Unavailable
 from chatkeep.domain.ids import Clock, Entropy
 from chatkeep.domain.limits import Limits
 from chatkeep.edge.app import Edge
@@ -31,7 +32,7 @@ from chatkeep.runtime.sweeper import sweep_for_ever
 from chatkeep.runtime.tail import Tail
 from chatkeep.runtime.titles import Titles
 from chatkeep.runtime.turns import Turns
-from chatkeep.services import models, organisations
+from chatkeep.services import journal, models, nodes, organisations
 from chatkeep.services.context import Policy, System
 from chatkeep.services.keyring import open_keyring
 from chatkeep.store.driver import Store
@@ -67,10 +68,12 @@ class Server:
 
 
 def claim_data_folder(settings: Settings) -> None:
-    """Be the one server of this data folder until the process ends. Raises `StoreRefused` when another one is.
+    """Be the one server of this SQLite file until the process ends. Raises `StoreRefused` when another one is.
 
     Commands may work on the folder at the same time; two servers would each declare the other's answers dead.
     """
+    if settings.database_url is not None:
+        return
     data = settings.data.expanduser()
     data.mkdir(parents=True, exist_ok=True, mode=0o700)
     descriptor = os.open(data / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -192,8 +195,10 @@ def make_server(
 def make_house(settings: Settings, system: System) -> House:
     """Everything a request can reach, over an open system."""
     limits = system.limits
-    bell = LocalBell(min(1.0, limits.sse_heartbeat_s / 2, limits.stream_recheck_s / 2))
+    look_s = min(1.0, limits.sse_heartbeat_s / 2, limits.stream_recheck_s / 2)
+    bell = LocalBell(look_s, partial(journal.heads, system))
     system.store.listen(bell.ring)
+    system.store.hear(bell.learn)
     return House(
         system=system,
         runner=Runner(
@@ -212,7 +217,7 @@ async def running(house: House, settings: Settings) -> AsyncIterator[None]:
     """What moves by itself, from start to a drained end."""
     system, runner = house.system, house.runner
     # The one server of its data folder (`claim_data_folder`): whoever held a run before is dead or has given it back.
-    await recover(system, runner, resume=settings.resume_runs, is_alone=settings.database_url is None)
+    await recover(system, runner, resume=settings.resume_runs, is_alone=not system.store.is_shared)
     background = [
         asyncio.create_task(keep_alive(system, runner, house.streams), name="signs of life"),
         asyncio.create_task(
@@ -228,6 +233,8 @@ async def running(house: House, settings: Settings) -> AsyncIterator[None]:
         for task in background:
             task.cancel()
         await asyncio.gather(*background, return_exceptions=True)
+        with suppress(Unavailable):
+            await nodes.leave(system)
         await close(system)
 
 

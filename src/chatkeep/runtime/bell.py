@@ -1,21 +1,23 @@
 """Wakes whoever waits for events of a chat. What it brings is durable already; who missed some reads them in the store.
 
-This bell hears the commits of its own process (`Store.listen`). Where several processes write to one store, theirs are
-found by looking again (`tail`), or told by the engine.
+It hears the commits of its own process with their events (`Store.listen`). Of those of others it is told by the store
+where that can (`Store.hear`), and in any case it asks every second how far the chats have got that somebody watches.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from math import inf
 from time import monotonic
 from typing import Protocol
 
+from chatkeep.domain.errors import Unavailable
 from chatkeep.domain.event import Event
 from chatkeep.domain.ids import ChatId, OrganisationId
+from chatkeep.store.driver import Place
 
 RECENT_MAX = 64
 LOOK_S = 1.0
@@ -50,6 +52,7 @@ class Channel:
 
     def __init__(self) -> None:
         self.watchers = 0
+        self._told = 0
         self._recent: deque[Event] = deque(maxlen=RECENT_MAX)
         self._waiting: list[_Waiter] = []
 
@@ -65,9 +68,19 @@ class Channel:
             else:
                 waiter.wake()
 
+    def learn(self, seq: int) -> None:
+        """The store has events up to `seq`, that somebody else has written: have those look who have not seen them."""
+        self._told = max(self._told, seq)
+        for waiter in self._waiting:
+            if waiter.cursor < seq:
+                waiter.wake()
+        self._waiting = [waiter for waiter in self._waiting if not waiter.woken.done()]
+
     def after(self, seq: int) -> list[Event] | None:
         """All events after `seq`, none if there are none yet; None where only the store knows."""
         recent = self._recent
+        if seq < self._told and not (recent and recent[0].seq <= seq + 1 and self._told <= recent[-1].seq):
+            return None
         if not recent:
             return []
         if recent[-1].seq <= seq:
@@ -112,12 +125,20 @@ class Bell(Protocol):
         ...
 
 
-class LocalBell:
-    """The bell of one process: it rings with its commits, and looks every `look_s` whose time has come."""
+Heads = Callable[[Sequence[Place]], Awaitable[Sequence[tuple[Place, int]]]]
+"""Asks the store for the newest sequences of chats."""
 
-    def __init__(self, look_s: float = LOOK_S) -> None:
+
+class LocalBell:
+    """The bell of one process: it rings with its commits, and every `look_s` looks whose time has come and, by `heads`,
+    what others have committed.
+    """
+
+    def __init__(self, look_s: float = LOOK_S, heads: Heads | None = None) -> None:
         self._look_s = look_s
-        self._channels: dict[tuple[OrganisationId, ChatId], Channel] = {}
+        self._heads = heads
+        self._asking: asyncio.Task[None] | None = None
+        self._channels: dict[Place, Channel] = {}
         self._timer: asyncio.TimerHandle | None = None
 
     def ring(self, events: Sequence[Event]) -> None:
@@ -126,6 +147,13 @@ class LocalBell:
             channel = self._channels.get((event.organisation_id, event.chat_id))
             if channel is not None:
                 channel.add(event)
+
+    def learn(self, news: Sequence[tuple[Place, int]]) -> None:
+        """Others have committed events of these chats, up to these sequences."""
+        for place, seq in news:
+            channel = self._channels.get(place)
+            if channel is not None:
+                channel.learn(seq)
 
     def wake_all(self) -> None:
         """Have everybody look."""
@@ -157,5 +185,15 @@ class LocalBell:
         now_s = monotonic()
         for channel in self._channels.values():
             channel.wake_due(now_s)
+        if self._heads is not None and self._channels and self._asking is None:
+            self._asking = asyncio.create_task(self._ask(self._heads), name="bell")
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(self._look_s, self._look_again) if self._channels else None
+
+    async def _ask(self, heads: Heads) -> None:
+        try:
+            self.learn(await heads(list(self._channels)))
+        except Unavailable:
+            pass  # the next look asks again
+        finally:
+            self._asking = None

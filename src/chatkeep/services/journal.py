@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from chatkeep.domain.chat import Chat
@@ -11,9 +12,9 @@ from chatkeep.domain.ids import ChatId
 from chatkeep.domain.message import Message
 from chatkeep.domain.run import Run
 from chatkeep.services import access
-from chatkeep.services.context import Context
+from chatkeep.services.context import Context, System
 from chatkeep.store import chats, events, messages, runs
-from chatkeep.store.driver import Transaction
+from chatkeep.store.driver import Place, Transaction
 
 PAGE = 200
 SNAPSHOT_MESSAGES = 100
@@ -72,6 +73,15 @@ async def after(ctx: Context, chat_id: ChatId, seq: int, *, scope: str = "chat:r
         return await events.after(tx, ctx.principal.organisation_id, chat_id, seq, PAGE)
 
     return await ctx.peek(body)
+
+
+async def heads(system: System, places: Sequence[Place]) -> list[tuple[Place, int]]:
+    """Where the journals of these chats end: for whoever wakes their readers, who look at them as who they are."""
+
+    async def body(tx: Transaction) -> list[tuple[Place, int]]:
+        return await events.heads(tx, places)
+
+    return await system.store.peek(None, body)
 
 
 async def _snapshot(tx: Transaction, chat_id: ChatId) -> Snapshot:

@@ -16,7 +16,7 @@ from chatkeep.domain.json import JsonObject
 from chatkeep.domain.message import Message
 from chatkeep.domain.run import Run
 from chatkeep.store import messages
-from chatkeep.store.driver import Row, Transaction, Value
+from chatkeep.store.driver import Place, Row, Transaction, Value
 from chatkeep.store.rows import read_json, write_json
 
 
@@ -116,6 +116,13 @@ async def head(tx: Transaction, chat_id: ChatId) -> Head | None:
     return None if row is None else Head(*row)
 
 
+async def heads(tx: Transaction, places: Sequence[Place]) -> list[tuple[Place, int]]:
+    """Where the journals of these chats end (system work); those that are gone are left out."""
+    row = await tx.one("system_events_heads", places=write_json(places))
+    assert row is not None
+    return [((OrganisationId(of), ChatId(chat)), seq) for of, chat, seq in read_json(row[0]) or ()]
+
+
 @dataclass(frozen=True, slots=True)
 class Delta:
     """The next piece of one run, for `append_deltas`."""
@@ -133,7 +140,7 @@ async def append_deltas(tx: Transaction, deltas: Sequence[Delta], *, now: int) -
     claims = write_json([[each.run.organisation_id, each.run.id, each.run.epoch] for each in deltas])
     found = await tx.one("system_deltas_held", claims=claims)
     assert found is not None
-    held: Any = read_json(found[0])
+    held: Any = read_json(found[0]) or []
     rows: list[dict[str, Value]] = []
     for number, seq in sorted(held):
         run, kind, text = deltas[number].run, deltas[number].kind, deltas[number].text

@@ -16,7 +16,7 @@ import asyncpg
 
 from chatkeep.domain.errors import ChatkeepError, StoreRefused
 from chatkeep.store import migrations
-from chatkeep.store.postgres_connections import SYSTEM, TENANT, connect
+from chatkeep.store.postgres_connections import LOCK_TIMEOUT_MS, SYSTEM, TENANT, connect
 from chatkeep.store.postgres_errors import ENGINE_ERRORS, translate
 from chatkeep.store.postgres_moment import DatabaseClock
 
@@ -53,7 +53,9 @@ async def _migrate(url: str, *, with_post: bool) -> Schema:
         try:
             if connection.get_server_version().major * 10_000 < SERVER_MIN:
                 raise StoreRefused("chatkeep needs PostgreSQL 14 or later.")
+            await connection.execute("SET statement_timeout = 0; SET lock_timeout = 0")
             await connection.execute("SELECT pg_advisory_lock($1)", ONE_AT_A_TIME)
+            await connection.execute(f"SET lock_timeout = {LOCK_TIMEOUT_MS}")
             steps = migrations.load("postgres")
             known = await _known(connection, steps)
             for step in steps:
@@ -78,6 +80,7 @@ async def _known(connection: asyncpg.Connection, steps: tuple[migrations.Step, .
     if found is None:
         await _make_roles(connection)
         await connection.execute(_LEDGER)
+        await connection.execute(f"GRANT SELECT ON chatkeep_schema TO {SYSTEM}")  # for dumps
         return set()
     rows = await connection.fetch("SELECT number, is_post FROM chatkeep_schema")
     newer = [number for number, is_post in rows if is_post and number > len(steps)]
@@ -99,7 +102,7 @@ async def _make_roles(connection: asyncpg.Connection) -> None:
             try:
                 await connection.execute(f"SET ROLE {role}")
             except asyncpg.InsufficientPrivilegeError:
-                await connection.execute(f"GRANT {role} TO CURRENT_USER")
+                await connection.execute(f"GRANT {role} TO CURRENT_USER{_membership(connection)}")
             await connection.execute("RESET ROLE")
     except asyncpg.InsufficientPrivilegeError as error:
         raise StoreRefused(
@@ -107,6 +110,11 @@ async def _make_roles(connection: asyncpg.Connection) -> None:
             f"CREATE ROLE {TENANT} NOLOGIN; CREATE ROLE {SYSTEM} NOLOGIN; "
             f"GRANT {TENANT}, {SYSTEM} TO the role of the URL."
         ) from error
+
+
+def _membership(connection: asyncpg.Connection) -> str:
+    """It may take the role, and without that has none of its rights, where the server knows the difference."""
+    return " WITH INHERIT FALSE, SET TRUE" if connection.get_server_version().major >= 16 else ""
 
 
 async def _take(connection: asyncpg.Connection, step: migrations.Step) -> None:

@@ -19,9 +19,9 @@ from pathlib import Path
 import apsw
 
 from chatkeep.domain.errors import StoreRefused
-from chatkeep.store.migrate import refuse_foreign, refuse_old_library
 from chatkeep.store.sqlite import BUSY_TIMEOUT_MS
 from chatkeep.store.sqlite_errors import translated
+from chatkeep.store.sqlite_migrate import refuse_foreign, refuse_old_library
 
 WITHOUT_LOCKS = "unix-none"
 """How the copy is written: nobody else knows it, and the folder may be on a network file system."""

@@ -306,8 +306,8 @@ CREATE INDEX idempotency_by_chat ON idempotency (organisation_id, chat_id);
 CREATE INDEX idempotency_by_age ON idempotency (created_at);
 
 -- Whoever works for one organisation has the role chatkeep_tenant and sees nothing but what the transaction is bound to,
--- whatever the statements say; work of the system itself has the role chatkeep_system. The owner of the tables sees
--- nothing of them.
+-- whatever the statements say; work of the system itself has the role chatkeep_system. The owner of the tables is bound
+-- too: without one of the two roles it sees nothing.
 DO $$
 DECLARE tenant_table text;
 BEGIN

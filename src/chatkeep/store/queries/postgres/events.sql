@@ -15,3 +15,9 @@ SELECT json_agg(json_build_array(held.place, held.seq)) FROM (
 UPDATE chats SET version = version + 1
 FROM json_array_elements(:chats::json) AS chat
 WHERE chats.organisation_id = chat.value ->> 0 AND chats.id = chat.value ->> 1;
+
+-- name: system_events_heads^
+-- How far the journals of these chats go.
+SELECT json_agg(json_build_array(chats.organisation_id, chats.id, chats.version))
+FROM json_array_elements(:places::json) AS place
+JOIN chats ON chats.organisation_id = place.value ->> 0 AND chats.id = place.value ->> 1;

@@ -10,3 +10,9 @@ JOIN chats ON chats.organisation_id = runs.organisation_id AND chats.id = runs.c
 UPDATE chats SET version = version + 1
 FROM json_each(:chats) AS chat
 WHERE chats.organisation_id = chat.value ->> 0 AND chats.id = chat.value ->> 1;
+
+-- name: system_events_heads^
+-- How far the journals of these chats go.
+SELECT json_group_array(json_array(chats.organisation_id, chats.id, chats.version))
+FROM json_each(:places) AS place
+JOIN chats ON chats.organisation_id = place.value ->> 0 AND chats.id = place.value ->> 1;
