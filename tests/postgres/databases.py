@@ -24,6 +24,13 @@ from tests.postgres.server import ROLE
 T = TypeVar("T")
 USES = 100
 DEADLINE_S = 60.0
+GONE = (
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    OSError,
+)
 
 
 @dataclass(slots=True)
@@ -111,10 +118,10 @@ class Databases:
             try:
                 if database.connection is None:
                     database.connection = await recycling.connect(self._admin_url_of(database.name))
-                if await recycling.empty(database.connection, self._estate.mark):
+                if await recycling.empty(database.connection, database.name, self._estate.mark):
                     self._estate.free.append(database)
                     return
-            except (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, OSError):
+            except GONE:
                 pass  # the server was restarted, or the test dropped it: the next one will be a new one
         await self._remove(database)
 
@@ -144,6 +151,7 @@ class Databases:
         if database.connection is not None:
             database.connection.terminate()
         admin = await self._connected()
+        await recycling.end_connections(admin, database.name)
         await admin.execute(f'DROP DATABASE IF EXISTS "{database.name}" WITH (FORCE)')
 
     async def _remove_all(self) -> None:
