@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -24,8 +25,9 @@ STARTER = """
 import sys
 from tests.postgres.server import Postgres
 server = Postgres.temporary()
-server.start()
 print(server.folder, flush=True)
+server.start()
+print("started", flush=True)
 sys.stdin.read()
 """
 
@@ -97,34 +99,47 @@ def test_a_durable_one_keeps_what_was_committed_when_it_is_killed(folder: Path) 
     assert not server.is_running
 
 
-def test_what_hinders_the_start_is_said() -> None:
-    server = Postgres.temporary()
+def test_what_hinders_the_start_is_said_and_can_be_mended(fleeting: Postgres) -> None:
+    fleeting.stop()
     with (
-        socket.create_server(("127.0.0.1", server.port)),
+        socket.create_server(("127.0.0.1", fleeting.port)),
         pytest.raises(RuntimeError, match="Address already in use"),
     ):
-        server.__enter__()
-    assert not server.folder.exists()
+        fleeting.start()
+    fleeting.start()
+    assert ask(fleeting.url(), "SELECT 1") == 1
+
+
+@contextmanager
+def starter() -> Iterator[tuple[subprocess.Popen[str], Path]]:
+    """A process that starts a temporary server, and that server's folder."""
+    with subprocess.Popen(
+        [sys.executable, "-c", STARTER], cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as running:
+        assert running.stdout is not None
+        try:
+            yield running, Path(running.stdout.readline().strip())
+        finally:
+            running.kill()
 
 
 def test_it_goes_with_its_starter_however_that_one_ends() -> None:
-    with subprocess.Popen(
-        [sys.executable, "-c", STARTER],
-        cwd=ROOT,
-        text=True,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    ) as starter:
-        assert starter.stdout is not None
-        folder = Path(starter.stdout.readline().strip())
+    with starter() as (running, folder):
+        assert running.stdout is not None
+        assert running.stdout.readline() == "started\n"
         pid = keeper.server_pid(folder / "data")
         assert pid is not None
-        starter.kill()
-        assert (
-            starter.stdout.read() == ""
-        )  # nobody else holds our pipe: what reads it does not wait for the server
+        running.kill()
+        # Nobody else holds our pipe: what reads it does not wait for the server.
+        assert running.stdout.read() == ""
     assert soon(lambda: not keeper.is_alive(pid))
+    assert soon(lambda: not folder.exists())
+
+
+def test_it_goes_with_a_starter_that_is_killed_while_it_makes_it() -> None:
+    with starter() as (running, folder):
+        assert soon((folder / "data" / "PG_VERSION").exists)
+        running.kill()
     assert soon(lambda: not folder.exists())
 
 

@@ -68,7 +68,7 @@ def test_the_workers_of_a_run_share_one_server_until_the_last_has_ended(tmp_path
 
 
 def test_who_comes_when_all_have_left_gets_a_server_that_runs(tmp_path: Path) -> None:
-    for _ in range(3):  # at once: the last one's keeper is still at work
+    for _ in range(2):  # at once: the last one's keeper is still at work
         with worker(tmp_path) as running:
             assert ask(url_of(running), "SELECT 1") == 1
 
