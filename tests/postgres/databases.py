@@ -1,8 +1,8 @@
 """Databases nobody has written to, one for each test, as quickly as PostgreSQL can hand them out.
 
-The first is made from a template; one that comes back is emptied and lent again, which takes a third of the time that
-a new one takes with its removal. It is lent again only if nothing but rows has changed since the template was made, and
-not for ever. Everything runs in a thread of its own: callable from any test, async or not.
+The first is made from a template; one that comes back is emptied and lent again: 5 to 8 ms, by how much was written,
+where a new one takes 25 with its removal (40 on a disk). It is lent again only if nothing but rows has changed since
+the template was made, and not for ever. Everything runs in a thread of its own: callable from any test, async or not.
 """
 
 from __future__ import annotations
@@ -24,6 +24,13 @@ from tests.postgres.server import ROLE
 T = TypeVar("T")
 USES = 100
 DEADLINE_S = 60.0
+GONE = (
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    OSError,
+)
 
 
 @dataclass(slots=True)
@@ -111,10 +118,10 @@ class Databases:
             try:
                 if database.connection is None:
                     database.connection = await recycling.connect(self._admin_url_of(database.name))
-                if await recycling.empty(database.connection, self._estate.mark):
+                if await recycling.empty(database.connection, database.name, self._estate.mark):
                     self._estate.free.append(database)
                     return
-            except (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, OSError):
+            except GONE:
                 pass  # the server was restarted, or the test dropped it: the next one will be a new one
         await self._remove(database)
 
@@ -144,6 +151,7 @@ class Databases:
         if database.connection is not None:
             database.connection.terminate()
         admin = await self._connected()
+        await recycling.end_connections(admin, database.name)
         await admin.execute(f'DROP DATABASE IF EXISTS "{database.name}" WITH (FORCE)')
 
     async def _remove_all(self) -> None:

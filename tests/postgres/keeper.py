@@ -38,12 +38,17 @@ def is_alive(pid: int) -> bool:
     """Whether this process runs; one that has ended and waits for its parent does not."""
     try:
         os.kill(pid, 0)
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except ProcessLookupError:
         return False
-    except FileNotFoundError:
-        return not Path("/proc/self").exists()
-    return state != "Z"
+    return state(pid) not in ("Z", "")
+
+
+def state(pid: int) -> str:
+    """The system's letter for what this process does, Z for having ended; "" if it is gone, "?" without /proc."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return "" if Path("/proc/self").exists() else "?"
 
 
 def end_server(data: Path, how: signal.Signals) -> None:
@@ -64,11 +69,21 @@ def main(lock: str, data: str, *doomed: str) -> None:
     with Path(lock).open("r+") as held:
         fcntl.lockf(held, fcntl.LOCK_EX)
         end_server(Path(data), signal.SIGQUIT if doomed else signal.SIGINT)
-        for path in map(Path, doomed):
-            if path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink(missing_ok=True)
+        deadline = time.monotonic() + PATIENCE_S
+        # More than once if its starter was killed while it made the server: what fills the folder is still at work.
+        while (left := [path for path in map(Path, doomed) if path.exists()]) and time.monotonic() < deadline:
+            for path in left:
+                remove(path)
+            time.sleep(BREATH_S)
+            end_server(Path(data), signal.SIGQUIT)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, or a folder as far as it can be removed."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

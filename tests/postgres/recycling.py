@@ -6,10 +6,13 @@ rights and settings are compared, not repaired: if any was touched, the database
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from io import BytesIO
 
 import asyncpg
+
+BREATH_S = 0.002
 
 # A row's xmin is the transaction that wrote it, and a copy has the template's: one written since, or gone, shows.
 _CATALOGS = (
@@ -41,8 +44,12 @@ WHERE c.oid = $1::text::regclass AND attnum > 0 AND NOT attisdropped AND attgene
 _SEQUENCES = """
 SELECT format('%I.%I', schemaname, sequencename) AS name, start_value, last_value FROM pg_sequences
 """
+_SET_SEQUENCES = """
+SELECT setval(name::regclass, value, is_called)
+FROM unnest($1::text[], $2::bigint[], $3::bool[]) AS moved (name, value, is_called)
+"""
 _END_CONNECTIONS = """
-SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
+SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
 WHERE datname = $1 AND pid <> pg_backend_pid() AND backend_type = 'client backend'
 """
 
@@ -53,6 +60,7 @@ class _Rows:
     table: str
     columns: list[str]
     copied: bytes
+    digest: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +79,9 @@ async def connect(url: str) -> asyncpg.Connection:
 
 async def end_connections(connection: asyncpg.Connection, name: str) -> None:
     """End all others to this database, and wait until they have ended."""
-    await connection.execute(_END_CONNECTIONS.replace("$1", f"'{name}'"))
+    # PostgreSQL's own waiting is in steps of 100 ms.
+    while await connection.fetchval(_END_CONNECTIONS, name):  # noqa: ASYNC110 - nobody tells when a backend has ended
+        await asyncio.sleep(BREATH_S)
 
 
 async def mark(connection: asyncpg.Connection) -> Mark:
@@ -84,36 +94,45 @@ async def mark(connection: asyncpg.Connection) -> Mark:
     return Mark(await connection.fetchval(_FINGERPRINT), rows, sequences)
 
 
-async def empty(connection: asyncpg.Connection, state: Mark) -> bool:
-    """End all other connections and restore the state. False, and nothing done, if more than rows has changed."""
-    await end_connections(connection, await connection.fetchval("SELECT current_database()"))
+async def empty(connection: asyncpg.Connection, name: str, state: Mark) -> bool:
+    """Restore the state of database `name`, which the connection is to, when all others to it have been ended.
+
+    False, and nothing done, if more than rows has changed.
+    """
+    await end_connections(connection, name)
     if await connection.fetchval(_FINGERPRINT) != state.fingerprint:
         return False
-    for row in await connection.fetch(_SEQUENCES):
-        last = state.sequences[row["name"]]
-        if row["last_value"] != last:
-            value, is_called = (row["start_value"], False) if last is None else (last, True)
-            await connection.execute(
-                "SELECT setval($1::text::regclass, $2, $3)", row["name"], value, is_called
-            )
+    await _set_sequences(connection, state)
     used = [table["name"] for table in await connection.fetch(_TABLES) if table["has_rows"]]
-    used += [name for name in state.rows if name not in used]
-    if used:
-        await connection.execute("; ".join(f"DELETE FROM {name}" for name in used))
-        await connection.execute(f"VACUUM (INDEX_CLEANUP ON) {', '.join(used)}")
-    for rows in state.rows.values():
-        await connection.copy_to_table(
-            rows.table,
-            schema_name=rows.schema,
-            columns=rows.columns,
-            source=BytesIO(rows.copied),
-            format="binary",
-        )
+    kept = {table for table, rows in state.rows.items() if await _digest(connection, table) == rows.digest}
+    lost = sorted({*used, *state.rows} - kept)
+    if lost:
+        await connection.execute("; ".join(f"DELETE FROM {table}" for table in lost))
+        await connection.execute(f"VACUUM (INDEX_CLEANUP ON) {', '.join(lost)}")
+    for table in state.rows.keys() - kept:
+        rows = state.rows[table]
+        where = {"schema_name": rows.schema, "columns": rows.columns}
+        await connection.copy_to_table(rows.table, **where, source=BytesIO(rows.copied), format="binary")
     return True
+
+
+async def _set_sequences(connection: asyncpg.Connection, state: Mark) -> None:
+    moved = [
+        (row["name"], row["start_value"] if last is None else last, last is not None)
+        for row in await connection.fetch(_SEQUENCES)
+        if row["last_value"] != (last := state.sequences[row["name"]])
+    ]
+    if moved:
+        await connection.fetch(_SET_SEQUENCES, *zip(*moved, strict=True))
 
 
 async def _rows(connection: asyncpg.Connection, name: str) -> _Rows:
     schema, table, columns = await connection.fetchrow(_COLUMNS, name)
     into = BytesIO()
     await connection.copy_from_table(table, schema_name=schema, columns=columns, output=into, format="binary")
-    return _Rows(schema, table, columns, into.getvalue())
+    return _Rows(schema, table, columns, into.getvalue(), await _digest(connection, name))
+
+
+async def _digest(connection: asyncpg.Connection, name: str) -> str:
+    query = f"SELECT md5(string_agg(row_text, '' ORDER BY row_text)) FROM (SELECT t::text AS row_text FROM {name} t) r"
+    return str(await connection.fetchval(query))

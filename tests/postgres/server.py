@@ -39,7 +39,12 @@ FIRST_WORDS = f"""
 CREATE ROLE {ROLE} LOGIN CREATEDB CREATEROLE;
 CREATE DATABASE {ROLE} OWNER {ROLE};
 """
-SETTINGS = {"listen_addresses": "127.0.0.1", "max_connections": "300", "timezone": "UTC"}
+SETTINGS = {
+    "listen_addresses": "127.0.0.1",
+    "max_connections": "300",
+    "timezone": "UTC",
+    "dynamic_shared_memory_type": "mmap",  # in its folder, so that one that is killed leaves nothing elsewhere
+}
 # A server that need not survive anything, and does nothing unasked: what is slow or different from run to run is off.
 FLEETING = {
     "fsync": "off",
@@ -142,12 +147,13 @@ class Postgres:
         pid = keeper.server_pid(self._data)
         if pid is None:
             return
-        os.kill(pid, signal.SIGSTOP)  # it must not see its children die: it would start others
         children = Path(f"/proc/{pid}/task/{pid}/children")
         if not children.exists():  # no Linux: the next best, all end without a word to the disk
-            os.kill(pid, signal.SIGCONT)
             keeper.end_server(self._data, signal.SIGQUIT)
             return
+        os.kill(pid, signal.SIGSTOP)  # it must not see its children die: it would start others
+        while keeper.state(pid) not in "TZ":
+            time.sleep(keeper.BREATH_S)
         family = [pid, *map(int, children.read_text().split())]
         for member in family:
             os.kill(member, signal.SIGKILL)
