@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 import structlog
 
@@ -106,12 +107,17 @@ def make_system(settings: Settings, *, clock: Clock | None = None, entropy: Entr
             purge_deleted_after_s=settings.purge_deleted_after_s,
             allowed_origins=frozenset(filter(None, map(str.strip, settings.allowed_origins.split(",")))),
         ),
-        keyring=open_keyring((settings.secrets or data / SECRETS).expanduser(), entropy),
+        keyring=open_keyring(secrets_folder(settings), entropy),
         providers=make_providers(settings),
         node=entropy.uuid7(),
         node_name=settings.node_name or f"{socket.gethostname()}-{os.getpid()}",
         started_at=clock.now_us(),
     )
+
+
+def secrets_folder(settings: Settings) -> Path:
+    """Where the secrets are."""
+    return (settings.secrets or settings.data / SECRETS).expanduser()
 
 
 def open_store(settings: Settings) -> tuple[Store, Clock]:
@@ -166,15 +172,24 @@ def make_providers(settings: Settings) -> dict[str, Provider]:
 
 
 def make_server(
-    settings: Settings, system: System, *, requests_log: Callable[[bytes], object] | None = None
+    settings: Settings,
+    system: System,
+    *,
+    requests_log: Callable[[bytes], object] | None = None,
+    on_first: Callable[[organisations.NewOrganisation], object] | None = None,
 ) -> Server:
-    """The whole server over an open system; `requests_log` takes one JSON line for each request."""
+    """The whole server over an open system; `requests_log` takes one JSON line for each request, `on_first` the first
+    organisation if this start made it.
+    """
     house = make_house(settings, system)
     dialects = {name: build(house) for name, build in BUILDERS.items()}
     drain = Drain(settings.drain_s)
 
     @asynccontextmanager
     async def lifespan() -> AsyncIterator[None]:
+        first = await first_start(system)
+        if first is not None and on_first is not None:
+            on_first(first)
         async with running(house, settings):
             yield
 

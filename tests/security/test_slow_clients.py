@@ -91,7 +91,7 @@ async def app(scope, receive, send):
         await read(guarded(receive, scope, limits), send)
 
 drain = Drain(2.0)
-sys.exit(serve(app, port=0, limits=limits, drain=drain, on_ready=lambda url: print(url, flush=True)))
+sys.exit(serve(app, ("127.0.0.1", 0), limits=limits, drain=drain, on_ready=lambda url: print(url, flush=True)))
 """
 
 POST = b"POST / HTTP/1.1\r\nHost: a\r\n"

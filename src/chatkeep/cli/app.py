@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from chatkeep import __version__
-from chatkeep.cli import backup, chat, config, doctor, keys, models, orgs, serve, sweep, users
+from chatkeep.cli import backup, chat, config, doctor, keys, migrate, models, nodes, orgs, serve, sweep, users
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.command("serve")(serve.serve)
@@ -19,6 +19,8 @@ app.add_typer(models.app, name="models")
 app.command("config")(config.config)
 app.command("doctor")(doctor.doctor)
 app.command("sweep")(sweep.sweep)
+app.command("nodes")(nodes.nodes)
+app.command("migrate")(migrate.migrate)
 app.command("backup")(backup.backup)
 
 

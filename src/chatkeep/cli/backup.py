@@ -26,12 +26,15 @@ def backup(
     from chatkeep.domain.errors import ChatkeepError
     from chatkeep.store.sqlite_backup import back_up
 
-    folder = read_settings(data=data).data.expanduser()
+    settings = read_settings(data=data)
+    if settings.database_url is not None:
+        fail("This is for SQLite. How PostgreSQL is backed up is in docs/operations.md: pg_basebackup.")
+    folder = settings.data.expanduser()
     source = folder / wiring.DATABASE
     if not source.is_file():
         fail(f"There is no database in {folder}. `chatkeep serve` makes one; --data says where it is.")
     try:
-        made = back_up(source, dest, secrets=folder / wiring.SECRETS if with_secrets else None)
+        made = back_up(source, dest, secrets=wiring.secrets_folder(settings) if with_secrets else None)
     except ChatkeepError as error:
         fail(str(error))
     except OSError as error:

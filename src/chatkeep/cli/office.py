@@ -52,7 +52,7 @@ def at_system(errand: Callable[[System], Awaitable[T]], data: Path | None, *, re
     settings = read_settings(data=data)
     folder = settings.data.expanduser()
     try:
-        if not (folder / wiring.DATABASE).is_file():
+        if settings.database_url is None and not (folder / wiring.DATABASE).is_file():
             said = f"There is no database in {folder}. `chatkeep serve` makes one; --data says where it is."
             fail(said, code=refusal_code)
         system = wiring.make_system(settings)

@@ -7,7 +7,7 @@ from __future__ import annotations
 import gc
 import shlex
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,41 +22,53 @@ if TYPE_CHECKING:
 USUAL_URL = "http://127.0.0.1:8000"
 
 
-def serve(host: Host = None, port: Port = None, data: Data = None) -> None:
+def serve(
+    host: Host = None,
+    port: Port = None,
+    data: Data = None,
+    workers: Annotated[
+        int, typer.Option(min=1, max=64, help="Processes that share the port; more than one on PostgreSQL.")
+    ] = 1,
+    listener: Annotated[int | None, typer.Option(hidden=True)] = None,
+) -> None:
     """Start the server. At first start it makes an organisation and prints its owner's key, once."""
     gc.disable()  # next to nothing of what the imports make is garbage; the server enables it when it listens
 
     from chatkeep.cli.settings import read_settings
 
-    raise typer.Exit(_serve(read_settings(host=host, port=port, data=data)))
+    settings = read_settings(host=host, port=port, data=data)
+    if workers == 1:
+        raise typer.Exit(_serve(settings, listener))
+    if settings.database_url is None:
+        fail("Several processes need PostgreSQL (CHATKEEP_DATABASE_URL): a SQLite file has one server.")
+    from chatkeep.cli.workers import supervise
+
+    raise typer.Exit(supervise(settings, workers))
 
 
-def _serve(settings: Settings) -> int:
-    import asyncio
-
+def _serve(settings: Settings, listener: int | None = None) -> int:
     from chatkeep import wiring
     from chatkeep.cli import logs
+    from chatkeep.edge.server import inherited
     from chatkeep.edge.server import serve as run_server
 
     logs.configure(settings.log_level, settings.log_format)
     system = _opened(settings)
-    first = asyncio.run(wiring.first_start(system))
-    untold = [_first_key(first)] if first is not None else []
+    untold: list[list[str]] = []
     lines = logs.RequestLines(sys.stderr.buffer)
-    server = wiring.make_server(settings, system, requests_log=lines.write if settings.log_requests else None)
+    server = wiring.make_server(
+        settings,
+        system,
+        requests_log=lines.write if settings.log_requests else None,
+        on_first=lambda first: untold.append(_first_key(first)),
+    )
 
     def on_ready(url: str) -> None:
         typer.echo(_welcome(url, untold, has_model=bool(system.providers)))
         untold.clear()
 
-    code = run_server(
-        server.edge,
-        host=settings.host,
-        port=settings.port,
-        limits=server.limits,
-        drain=server.drain,
-        on_ready=on_ready,
-    )
+    address = (settings.host, settings.port) if listener is None else inherited(listener)
+    code = run_server(server.edge, address, limits=server.limits, drain=server.drain, on_ready=on_ready)
     lines.flush()
     for each in untold:  # It never listened, but the key was made, and nobody can be told later.
         typer.echo("\n".join(each))

@@ -86,23 +86,23 @@ class EdgeServer(uvicorn.Server):
 
 def serve(
     app: ASGIApp,
+    address: tuple[str, int] | socket.socket,
     *,
-    port: int,
     limits: Limits,
     drain: Drain,
     on_ready: Callable[[str], None],
-    host: str = "127.0.0.1",
 ) -> int:
     """Serve `app` until SIGTERM or SIGINT, and return the exit code for the process. Call it from the main thread.
 
-    `on_ready` gets the URL once requests are taken; with port 0 it tells the port the system chose. 0: stopped in
-    order. 1: the address cannot be listened on; one sentence is on stderr. 3: the application did not start (logged).
-    A process that has not stopped `drain.limit_s` after the first signal ends with 1; a second signal ends it at once.
+    `address` is host and port, or a bound socket. `on_ready` gets the URL once requests are taken; with port 0 it tells
+    the port the system chose. 0: stopped in order. 1: the address cannot be listened on; one sentence is on stderr. 3: the
+    application did not start (logged). A process that has not stopped `drain.limit_s` after the first signal ends with 1;
+    a second signal ends it at once.
     """
     try:
-        listener = listen(host, port)
+        listener = address if isinstance(address, socket.socket) else listen(*address)
     except OSError as error:
-        sys.stderr.write(f"Cannot listen on {host}:{port}: {_reason(error)}.\n")
+        sys.stderr.write(f"{cannot_listen(address, error)}\n")
         return 1
     server = EdgeServer(app, limits=limits, drain=drain, on_ready=on_ready)
     try:
@@ -133,6 +133,17 @@ def listen(host: str, port: int) -> socket.socket:
         listener.close()
         raise
     return listener
+
+
+def cannot_listen(address: object, error: OSError) -> str:
+    """The sentence for an address that `listen` refused."""
+    where = ":".join(map(str, address)) if isinstance(address, tuple) else address
+    return f"Cannot listen on {where}: {(error.strerror or str(error)).lower().rstrip('.')}."
+
+
+def inherited(descriptor: int) -> socket.socket:
+    """The bound socket that another process has handed over."""
+    return socket.socket(fileno=descriptor)
 
 
 def _config(app: ASGIApp, limits: Limits, requests_s: float) -> uvicorn.Config:
@@ -185,7 +196,3 @@ def _give_up() -> None:
 def _url(listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
     return f"http://[{host}]:{port}" if listener.family == socket.AF_INET6 else f"http://{host}:{port}"
-
-
-def _reason(error: OSError) -> str:
-    return (error.strerror or str(error)).lower().rstrip(".")

@@ -64,7 +64,7 @@ async def app(scope, receive, send):
         await answer(send, b"hello")
 
 drain.on_begin(lambda: print("draining", flush=True))
-code = serve(app, port=0, limits=Limits(), drain=drain, on_ready=lambda url: print(url, flush=True))
+code = serve(app, ("127.0.0.1", 0), limits=Limits(), drain=drain, on_ready=lambda url: print(url, flush=True))
 print("code", code, flush=True)
 sys.exit(code)
 """
@@ -216,8 +216,7 @@ def plain_serve() -> Callable[..., int]:
     def run(host: str, port: int) -> int:
         return serve(
             with_lifespan(handle),
-            host=host,
-            port=port,
+            (host, port),
             limits=Limits(),
             drain=Drain(),
             on_ready=lambda _url: None,
