@@ -95,9 +95,9 @@ def serve(
     """Serve `app` until SIGTERM or SIGINT, and return the exit code for the process. Call it from the main thread.
 
     `address` is host and port, or a bound socket. `on_ready` gets the URL once requests are taken; with port 0 it tells
-    the port the system chose. 0: stopped in order. 1: the address cannot be listened on; one sentence is on stderr. 3: the
-    application did not start (logged). A process that has not stopped `drain.limit_s` after the first signal ends with 1;
-    a second signal ends it at once.
+    the port the system chose. 0: stopped in order. 1: the address cannot be listened on; one sentence is on stderr.
+    3: the application did not start (logged). A process that has not stopped `drain.limit_s` after the first signal
+    ends with 1; a second signal ends it at once.
     """
     try:
         listener = address if isinstance(address, socket.socket) else listen(*address)
