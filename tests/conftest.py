@@ -15,6 +15,36 @@ from tests.postgres.fixtures import postgres_url as postgres_url
 from tests.upstream import ScriptedUpstream
 from tests.world import FakeClock, World, open_world
 
+ON_BOTH = ("tests/flows", "tests/contract/dialects", "tests/security")
+"""Here every story that has a server is told on both engines; `@pytest.mark.sqlite` says that it is about a file."""
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """One test an engine, those of one engine after another."""
+    if "engine" in metafunc.fixturenames:
+        place = str(metafunc.definition.path.relative_to(metafunc.config.rootpath))
+        is_of_files = metafunc.definition.get_closest_marker("sqlite") is not None
+        engines = ["sqlite", "postgres"] if place.startswith(ON_BOTH) and not is_of_files else ["sqlite"]
+        metafunc.parametrize("engine", engines, indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
+def engine(request: pytest.FixtureRequest) -> str:
+    """Which database is under the server."""
+    return str(request.param)
+
+
+@pytest.fixture
+def database(engine: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str | None:
+    """The URL of the test's own database, which all servers and commands of the test take from the environment; None
+    for files in their data folders.
+    """
+    if engine == "sqlite":
+        return None
+    url: str = request.getfixturevalue("postgres_url")
+    monkeypatch.setenv("CHATKEEP_DATABASE_URL", url)
+    return url
+
 
 @pytest.fixture
 def clock() -> FakeClock:
@@ -30,7 +60,9 @@ async def upstream() -> AsyncIterator[ScriptedUpstream]:
 
 
 @pytest.fixture
-async def world(tmp_path: Path, clock: FakeClock, upstream: ScriptedUpstream) -> AsyncIterator[World]:
+async def world(
+    tmp_path: Path, clock: FakeClock, upstream: ScriptedUpstream, database: str | None
+) -> AsyncIterator[World]:
     """A server with one organisation, its owner's key, and `scripted-model` answering."""
     async with open_world(tmp_path / "data", clock, upstream) as running:
         yield running

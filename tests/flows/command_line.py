@@ -22,6 +22,8 @@ from chatkeep.cli.app import app
 PROGRAM = (sys.executable, "-c", "from chatkeep.cli import main; main()")
 PATIENCE_S = 60.0
 NATIVE = "/chatkeep/v1"
+DATABASE = "CHATKEEP_DATABASE_URL"
+"""Where the test has a database of its own; see the fixture `database`."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,11 @@ class Done:
 
 def environment(**settings: str) -> dict[str, str]:
     """This process's environment without the developer's own settings, and with these."""
-    others = {name: value for name, value in os.environ.items() if not name.startswith("CHATKEEP_")}
+    others = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("CHATKEEP_") or name == DATABASE
+    }
     return {**others, **{f"CHATKEEP_{name.upper()}": value for name, value in settings.items()}}
 
 
@@ -49,7 +55,9 @@ async def start(*arguments: str, **settings: str) -> Process:
 
 def invoke(*arguments: str, stdin: bytes = b"", **settings: str) -> Done:
     """The command in this process, which spares it a second of imports."""
-    cleared: dict[str, str | None] = {name: None for name in os.environ if name.startswith("CHATKEEP_")}
+    cleared: dict[str, str | None] = {
+        name: None for name in os.environ if name.startswith("CHATKEEP_") and name != DATABASE
+    }
     env = {**cleared, **{f"CHATKEEP_{name.upper()}": value for name, value in settings.items()}}
     result = CliRunner().invoke(app, arguments, input=stdin, env=env)
     if result.exception is not None and not isinstance(result.exception, SystemExit):

@@ -13,11 +13,20 @@ from tests.world import FakeClock, World, open_world
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def shared_world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
-    """One server for all stories of this process that take an `office`."""
+async def shared_world(
+    tmp_path_factory: pytest.TempPathFactory, engine: str, request: pytest.FixtureRequest
+) -> AsyncIterator[World]:
+    """One server an engine for all stories of this process that take an `office`."""
     data = tmp_path_factory.mktemp("shared") / "data"
-    async with ScriptedUpstream() as upstream, open_world(data, FakeClock(), upstream) as world:
+    databases = None if engine == "sqlite" else request.getfixturevalue("postgres_databases")
+    url = None if databases is None else databases.fresh()
+    async with (
+        ScriptedUpstream() as upstream,
+        open_world(data, FakeClock(), upstream, database_url=url) as world,
+    ):
         yield world
+    if databases is not None:
+        databases.drop(url)
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -32,3 +41,10 @@ async def office(shared_world: World) -> AsyncIterator[Office]:
         yield office
         await idle(office)
     upstream._scripts.clear()
+
+
+@pytest.fixture(autouse=True)
+def _database(engine: str, request: pytest.FixtureRequest) -> None:
+    """Stories that open servers of their own, in this process or by commands, do so on the engine's database."""
+    if engine == "postgres" and "office" not in request.fixturenames:
+        request.getfixturevalue("database")
