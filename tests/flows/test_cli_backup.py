@@ -18,6 +18,8 @@ from tests.flows.test_cli_doctor import damage_index, furnish
 from tests.upstream import ScriptedUpstream
 from tests.world import FakeClock, World, open_world
 
+pytestmark = pytest.mark.sqlite
+
 ENDINGS = ("", ".sha256", ".secrets", ".part")
 
 

@@ -19,7 +19,11 @@ from tests.flows.command_line import PATIENCE_S, PROGRAM, Serving, environment, 
 from tests.upstream import DONE, Raw, Script, ScriptedUpstream, finish_event, text_event
 
 # One server for all of them; the group keeps them in one worker.
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("command line chat")]
+pytestmark = [
+    pytest.mark.sqlite,
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.xdist_group("command line chat"),
+]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -75,7 +75,11 @@ class House:
 
 
 # Starting a server takes long, so one house serves them all; the group keeps them in one worker.
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("command line chat restart")]
+pytestmark = [
+    pytest.mark.sqlite,
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.xdist_group("command line chat restart"),
+]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -21,6 +21,8 @@ from tests.flows.office import idle
 from tests.upstream import DONE, Raw, Script, ScriptedUpstream, finish_event, text_event
 from tests.world import FakeClock, World, open_world
 
+pytestmark = pytest.mark.sqlite
+
 ELSEWHERE = "chat_id = 'talk'"
 # Each breaks what one rule is about: statement of the rule -> (SQL, what is said about it).
 BREAKS = {

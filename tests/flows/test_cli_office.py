@@ -333,6 +333,7 @@ def test_fetch_tells_where_the_offline_model_is() -> None:
     assert (done.code, done.out) == (0, f"{weights_path()}\n")
 
 
+@pytest.mark.sqlite
 def test_a_folder_without_a_database_is_one_line_and_stays_without(tmp_path: Path) -> None:
     done = invoke("keys", "list", data=str(tmp_path / "none"))
     assert (done.code, done.out, done.err.count("\n")) == (1, "", 1)
@@ -340,6 +341,7 @@ def test_a_folder_without_a_database_is_one_line_and_stays_without(tmp_path: Pat
     assert not (tmp_path / "none").exists()
 
 
+@pytest.mark.sqlite
 def test_a_file_that_is_no_database_is_one_line(tmp_path: Path) -> None:
     (tmp_path / wiring.DATABASE).write_bytes(b"this is not a database at all, and long enough to tell" * 20)
     done = invoke("keys", "list", data=str(tmp_path))

@@ -6,6 +6,8 @@ import asyncio
 import re
 from typing import Any
 
+import pytest
+
 from tests.flows.cuadra_client import (
     ask,
     check_problem,
@@ -240,6 +242,7 @@ async def test_the_catalogue_pages(world: World) -> None:
     check_problem(missing, 404, "Not Found", "Model not found.")
 
 
+@pytest.mark.sqlite
 async def test_a_chat_older_than_all_models_takes_the_first_one(world: World) -> None:
     (model,) = (await world.native("GET", "/models"))["items"]
     await asyncio.gather(*[task for task in asyncio.all_tasks() if task.get_name() == "model discovery"])

@@ -12,6 +12,7 @@ import orjson
 import pytest
 import structlog
 
+from chatkeep import __version__
 from chatkeep.services import folders
 from tests.flows.office import Office, idle
 from tests.upstream import Script
@@ -106,7 +107,11 @@ async def test_health_and_readiness(office: Office) -> None:
     health = await office.client.get("/health")
     assert (health.status_code, health.json()) == (200, {"status": True})
     ready = await office.client.get("/ready")
-    assert (ready.status_code, ready.json()) == (200, {"ready": True, "store": True, "draining": False})
+    node = {"node": office.system.node_name, "version": __version__}
+    assert (ready.status_code, ready.json()) == (
+        200,
+        {"ready": True, "store": True, "draining": False, **node},
+    )
     head = await office.client.head("/health")
     assert (head.status_code, head.content) == (200, b"")
     assert head.headers["content-length"] == health.headers["content-length"]
@@ -221,7 +226,11 @@ async def test_a_draining_server_is_not_ready_and_takes_no_new_question(world: W
     world.server.drain.begin()
     await asyncio.sleep(0)
     ready = await world.client.get("/ready")
-    assert (ready.status_code, ready.json()) == (503, {"ready": False, "store": True, "draining": True})
+    node = {"node": world.system.node_name, "version": __version__}
+    assert (ready.status_code, ready.json()) == (
+        503,
+        {"ready": False, "store": True, "draining": True, **node},
+    )
     assert (await world.client.get("/health")).status_code == 200
     path, headers = f"{NATIVE}/chats/{chat['id']}", world.owner.bearer
     refused = await world.client.post(path + "/generate", headers=headers, json={"message": "x"})
@@ -231,11 +240,12 @@ async def test_a_draining_server_is_not_ready_and_takes_no_new_question(world: W
     await world.native("PATCH", f"/chats/{chat['id']}", title="still written")
 
 
+@pytest.mark.sqlite
 @pytest.mark.asyncio(loop_scope="function")
 async def test_a_server_without_its_writer_is_not_ready(world: World) -> None:
     store: Any = world.system.store
     await asyncio.to_thread(store._writer.close)
     ready = await world.client.get("/ready")
-    assert (ready.status_code, ready.json()) == (503, {"ready": False, "store": False, "draining": False})
+    assert (ready.status_code, ready.json()["ready"], ready.json()["store"]) == (503, False, False)
     refused = await world.client.post(f"{NATIVE}/chats", headers=world.owner.bearer, json={})
     assert refused.status_code == 503

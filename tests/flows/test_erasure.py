@@ -14,6 +14,8 @@ from chatkeep.store import sqlite_writer
 from tests.upstream import ScriptedUpstream
 from tests.world import NATIVE, FakeClock, World, open_world
 
+pytestmark = pytest.mark.sqlite
+
 PATIENCE_S = 20.0
 CANARY = b"canary-"
 

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import apsw
 import httpx
 import pytest
 
 from chatkeep.domain.run import INTERRUPTED
 from chatkeep.runtime.sweeper import sweep
 from tests.flows.office import Office, events, idle
+from tests.rows import query
 from tests.security.surface import openapi, operations
 from tests.upstream import DONE, Raw, Script, ScriptedUpstream, finish_event, text_event
 from tests.world import NATIVE, FakeClock, World, open_world
@@ -194,13 +194,8 @@ async def test_so_it_is_in_every_dialect(
 
 def remembered(office: Office) -> list[bytes]:
     """The answers that the store remembers of this organisation's requests."""
-    store: Any = office.system.store
-    connection = apsw.Connection(str(store._path), flags=apsw.SQLITE_OPEN_READONLY)
-    try:
-        query = "SELECT body FROM idempotency WHERE organisation_id = ? ORDER BY body"
-        return [body for (body,) in connection.execute(query, (office.owner.organisation_id,))]
-    finally:
-        connection.close()
+    said = "SELECT body FROM idempotency WHERE organisation_id = ? ORDER BY body"
+    return [body for (body,) in query(office.system.store, said, office.owner.organisation_id)]
 
 
 async def test_fifty_twins_at_once_have_one_effect(office: Office) -> None:
@@ -316,6 +311,7 @@ async def _asked(world: World, chat_id: str) -> httpx.Response:
     )
 
 
+@pytest.mark.sqlite
 async def test_a_question_cut_off_by_a_crash_is_a_clear_error_and_stored_once(tmp_path: Path) -> None:
     """The data folder of a server in the middle of an answer is copied: what a crash would leave."""
     clock = FakeClock()

@@ -6,10 +6,12 @@ import socket
 from pathlib import Path
 
 import httpx
+import pytest
 
 from tests.flows.command_line import Done, serving, start
 
 
+@pytest.mark.sqlite
 async def test_a_second_server_on_the_same_data_folder_is_refused(tmp_path: Path) -> None:
     data = tmp_path / "data"
     async with serving(data, local_model="false"):
@@ -18,13 +20,17 @@ async def test_a_second_server_on_the_same_data_folder_is_refused(tmp_path: Path
     assert f"Another chatkeep serves {data} already." in second.err
 
 
-async def test_the_first_key_is_told_even_when_the_port_is_taken(tmp_path: Path) -> None:
+async def test_where_the_port_is_taken_nothing_is_made_and_the_first_key_is_told_later(
+    tmp_path: Path,
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         done = await _serve("--port", port, "--data", str(tmp_path / "data"))
     assert done.code == 1
     assert f"Cannot listen on 127.0.0.1:{port}" in done.err
-    assert "export CHATKEEP_KEY=ck_" in done.out
+    assert "export CHATKEEP_KEY=ck_" not in done.out
+    async with serving(tmp_path / "data", local_model="false") as server:
+        assert server.key.startswith("ck_")
 
 
 async def test_the_answer_to_head_is_framed_as_one_without_a_body(tmp_path: Path) -> None:

@@ -85,6 +85,7 @@ async def test_an_answer_that_goes_on_has_them_all_once_and_not_too_many(office:
     ] is None
 
 
+@pytest.mark.sqlite
 async def test_what_was_named_before_a_restart_is_kept_and_told(tmp_path: Path) -> None:
     """At every version the journal and the messages agree, also between two servers; and the tools go along."""
     clock, data = FakeClock(), tmp_path / "data"

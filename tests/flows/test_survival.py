@@ -14,6 +14,8 @@ from tests.flows.test_journal import HELD, journal
 from tests.upstream import Script, ScriptedUpstream
 from tests.world import NATIVE, FakeClock, World, open_world
 
+pytestmark = pytest.mark.sqlite
+
 
 @pytest.mark.parametrize("resume", ["always", "never"])
 async def test_a_run_of_a_dead_server_is_settled_at_the_next_start(tmp_path: Path, resume: str) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from chatkeep.domain.event import Event
 from chatkeep.runtime.sweeper import Swept, sweep
 from tests.security.ledger import Ledger
@@ -28,6 +30,7 @@ async def furnished(world: World) -> dict[str, Any]:
     return made
 
 
+@pytest.mark.sqlite
 async def test_a_dry_run_counts_what_a_sweep_would_do_and_does_nothing(tmp_path: Path) -> None:
     settings = {"fold_after_s": 10.0, "purge_deleted_after_s": 50.0}
     async with (

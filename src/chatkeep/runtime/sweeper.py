@@ -68,7 +68,8 @@ async def sweep(system: System, *, is_dry_run: bool = False) -> Swept:
         return await sign_ins.forget(tx, before=now - throttle.WINDOW_S * US)
 
     async def forget_nodes(tx: Transaction, limit: int) -> int:
-        return await nodes.forget(tx, before=now - int(NODES_KEPT_LEASES * system.limits.lease_s * US))
+        before = now - int(NODES_KEPT_LEASES * system.limits.lease_s * US)
+        return await nodes.forget(tx, before=before, me=system.node)
 
     bodies = (expire, purge, fold, forget, forget_sign_ins, forget_nodes)
     return Swept(*[await every(system, body) for body in bodies])

@@ -43,11 +43,14 @@ async def everyone(tx: Transaction) -> list[Node]:
 async def gone(tx: Transaction, node_id: str) -> None:
     """A node has ended in order (system work)."""
     await tx.run("system_node_gone", id=node_id)
+    await tx.run("system_streams_forget")
 
 
-async def forget(tx: Transaction, *, before: int) -> int:
-    """Forget nodes that were not seen since then (system work); how many."""
-    return await tx.run("system_nodes_forget", before=before)
+async def forget(tx: Transaction, *, before: int, me: str) -> int:
+    """Forget nodes other than this one that were not seen since then (system work); how many."""
+    forgotten = await tx.run("system_nodes_forget", before=before, me=me)
+    await tx.run("system_streams_forget")
+    return forgotten
 
 
 async def take_duty(tx: Transaction, name: str, holder: str, *, now: int, until: int) -> bool:

@@ -26,7 +26,12 @@ WALKS = {
     "events": (OF_ORGANISATION, OF_CHAT),
 }
 """How rows must not be looked for, by the tables that grow without end."""
-FEW_ROWS = {"system_organisations_all", "system_nodes_all", "system_nodes_forget"}
+FEW_ROWS = {
+    "system_organisations_all",
+    "system_nodes_all",
+    "system_nodes_forget",
+    "system_streams_forget",
+}
 """Walk through a table that is never long."""
 WHOLE = {"events_of_message", "folder_empty", "chats_of_owner_count", "chats_readable_count"}
 """Look at all chats of an organisation."""

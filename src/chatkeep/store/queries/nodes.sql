@@ -10,7 +10,10 @@ SELECT id, name, version, started_at, seen_at, streams, runs FROM nodes ORDER BY
 DELETE FROM nodes WHERE id = :id;
 
 -- name: system_nodes_forget!
-DELETE FROM nodes WHERE seen_at <= :before;
+DELETE FROM nodes WHERE seen_at <= :before AND id <> :me;
+
+-- name: system_streams_forget!
+DELETE FROM open_streams WHERE node_id NOT IN (SELECT id FROM nodes);
 
 -- name: system_duty_take!
 -- One row for whoever holds it, and for the first who asks once it is held no more.

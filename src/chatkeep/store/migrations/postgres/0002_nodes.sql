@@ -21,7 +21,7 @@ CREATE TABLE duties (
 CREATE TABLE open_streams (
     organisation_id TEXT COLLATE "C" NOT NULL REFERENCES organisations (id) ON DELETE CASCADE,
     principal_id    TEXT COLLATE "C" NOT NULL,
-    node_id         TEXT COLLATE "C" NOT NULL REFERENCES nodes (id) ON DELETE CASCADE,
+    node_id         TEXT COLLATE "C" NOT NULL,
     count           BIGINT NOT NULL,
     PRIMARY KEY (organisation_id, principal_id, node_id)
 );

@@ -21,7 +21,7 @@ CREATE TABLE duties (
 CREATE TABLE open_streams (
     organisation_id TEXT NOT NULL REFERENCES organisations (id) ON DELETE CASCADE,
     principal_id    TEXT NOT NULL,
-    node_id         TEXT NOT NULL REFERENCES nodes (id) ON DELETE CASCADE,
+    node_id         TEXT NOT NULL,
     count           INTEGER NOT NULL,
     PRIMARY KEY (organisation_id, principal_id, node_id)
 ) WITHOUT ROWID, STRICT;
