@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from itertools import repeat
@@ -39,16 +39,25 @@ async def measure(work: Work, seconds: float) -> Row:
     )
 
 
-def report(scale: Scale, *, seconds: float, rounds: int, only: str) -> Report:
+def report(scale: Scale, *, seconds: float, rounds: int, only: str, engine: str = "sqlite") -> Report:
     """Start, load, stop. The rounds are interleaved, so that a noisy moment hits one round of a row and not all."""
-    with tempfile.TemporaryDirectory(prefix="chatkeep-bench-") as temporary, ExitStack() as stack:
+    with (
+        tempfile.TemporaryDirectory(prefix="chatkeep-bench-") as temporary,
+        server.databases(engine) as place,
+        ExitStack() as stack,
+    ):
         folder = Path(temporary)
         for name in ("reads", "writes", "bodies"):
             (folder / name).mkdir()
-        reads = stack.enter_context(server.chatkeep(folder / "reads"))
+        settings = place()
+        reads = stack.enter_context(server.chatkeep(folder / "reads", settings=settings))
         memory_mb = reads.memory_mb()
         library = Library(reads, scale)
-        writes = reads if scale is SMALL else stack.enter_context(server.chatkeep(folder / "writes"))
+        writes = (
+            reads
+            if scale is SMALL
+            else stack.enter_context(server.chatkeep(folder / "writes", settings=place()))
+        )
         bodies = folder / "bodies"
         for size in scale.sizes:
             (bodies / str(size)).write_bytes(library.body(size))
@@ -58,7 +67,10 @@ def report(scale: Scale, *, seconds: float, rounds: int, only: str) -> Report:
         works = [work for work in works if only in work.name or work.server in (bare, nginx)]
         rows = uvloop.run(measure_all(works, seconds, rounds))
         stack.close()
-        starts = [reads.start_s, *(_restart(folder / "reads", reads) for _ in range(scale.starts - 1))]
+        starts = [
+            reads.start_s,
+            *(_restart(folder / "reads", reads, settings) for _ in range(scale.starts - 1)),
+        ]
     flatness = _flatness(rows)
     rows = compared(rows, works)
     return Report(rows, flatness, median(starts), memory_mb, has_nginx=nginx is not None)
@@ -100,16 +112,18 @@ def main() -> None:
     parser.add_argument("--only", default="", metavar="TEXT", help="only rows whose name has this text")
     parser.add_argument("--small", action="store_true", help="few and small chats: does it run at all?")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to this file")
+    parser.add_argument("--engine", choices=("sqlite", "postgres"), default="sqlite", help="the database")
     said = parser.parse_args()
     keep_off()
-    made = report(SMALL if said.small else Scale(), seconds=said.seconds, rounds=said.rounds, only=said.only)
+    scale = SMALL if said.small else Scale()
+    made = report(scale, seconds=said.seconds, rounds=said.rounds, only=said.only, engine=said.engine)
     print(made.show())
     if said.json is not None:
         made.write(said.json)
 
 
-def _restart(folder: Path, before: Running) -> float:
-    with server.chatkeep(folder, before.key) as running:
+def _restart(folder: Path, before: Running, settings: Mapping[str, str]) -> float:
+    with server.chatkeep(folder, before.key, settings=settings) as running:
         return running.start_s
 
 

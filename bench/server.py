@@ -12,11 +12,14 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from tests.postgres.databases import Databases
+from tests.postgres.server import Postgres
 
 HOST = "127.0.0.1"
 START_S = 60.0
@@ -98,6 +101,19 @@ def chatkeep(
     with _process(command, folder / "said") as (pid, began):
         start_s = _until_up(port, "/health", began)
         yield Running(port, pid, key or _key(folder / "said"), start_s)
+
+
+@contextmanager
+def databases(engine: str) -> Iterator[Callable[[], Mapping[str, str]]]:
+    """What gives each server the settings for a place of its own: its folder, or a database of a PostgreSQL that is as
+    durable as it comes and runs on the load's core.
+    """
+    if engine == "sqlite":
+        yield lambda: NOBODY
+        return
+    keep_off()
+    with Postgres.temporary(is_durable=True) as postgres, Databases(postgres.superuser_url) as made:
+        yield lambda: {**NOBODY, "CHATKEEP_DATABASE_URL": made.fresh()}
 
 
 @contextmanager

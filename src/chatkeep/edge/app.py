@@ -6,7 +6,7 @@ Written as plain ASGI because everything passes through it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from hmac import compare_digest
 
@@ -18,10 +18,11 @@ from starlette.types import Message, Receive, Scope, Send
 
 from chatkeep import __version__
 from chatkeep.domain.chat import Dialect
+from chatkeep.domain.errors import Unavailable
 from chatkeep.edge.doors import PREFIXES, choose
 from chatkeep.edge.drain import Drain
 from chatkeep.edge.metrics import CONTENT_TYPE, Metrics
-from chatkeep.edge.ready import REQUEST_ID, Asked, Header, Ready, ReadyAnswers
+from chatkeep.edge.ready import ANSWER_NOW, REQUEST_ID, Asked, Header, Ready, ReadyAnswers
 from chatkeep.edge.report import WEBSOCKET, Reporter, answered
 from chatkeep.web.bodies import guarded
 from chatkeep.web.dialect import Built
@@ -72,9 +73,23 @@ class Edge:
         if scope["type"] == "lifespan":
             await self._run_lifespan(receive, send)
         elif scope["type"] == "http":
-            await _Exchange(self, scope, send).run(receive)
+            if not await self._answered_soon(scope):
+                await _Exchange(self, scope, send).run(receive)
         else:
             await _Talk(self, scope, send).run(receive)
+
+    async def _answered_soon(self, scope: Scope) -> bool:
+        """Where the store must be asked whether an answer is still ready: whether it was, and is sent."""
+        state = scope.get("state", {})
+        asked: Asked | None = state.get("asked")
+        if asked is None or not self._house.system.store.is_shared:
+            return False
+        try:
+            state["moment"] = await self._house.system.store.latest()
+        except Unavailable:
+            return False  # the ordinary way says so
+        found = self.answer_at_once(asked, scope["headers"], state["moment"])
+        return found is not None and bool(scope["extensions"][ANSWER_NOW](*found))
 
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let whoever lives at the URL answer, and note the door's name for log and metrics before that."""
@@ -102,7 +117,7 @@ class Edge:
             return
         answer, path_params = found
         scope["path_params"] = path_params
-        moment = self._house.system.store.moment()
+        moment = scope["state"].get("moment") or self._house.system.store.moment()
         response = await built.hot.run(answer, Request(scope, receive, send))
         asked = scope["state"].get("asked")
         if asked is not None and isinstance(response, Kept):
@@ -120,13 +135,15 @@ class Edge:
         scope["root_path"] = prefix
         await self._dialects[name].app(scope, receive, send)
 
-    def answer_at_once(self, asked: Asked, headers: Iterable[Header]) -> tuple[int, bytes, bytes] | None:
+    def answer_at_once(
+        self, asked: Asked, headers: Iterable[Header], moment: Hashable | None = None
+    ) -> tuple[int, bytes, bytes] | None:
         """The answer that `__call__` would give this GET, if it is ready: status, header lines and body.
 
         A request that asks here and is refused carries `asked` in its scope's state, so that its answer may be kept.
         """
         started = time.perf_counter()
-        ready = self._kept.find(asked)
+        ready = self._kept.find(asked, moment)
         if ready is None:
             return None
         body = b"" if ready.body is None else self._house.rendered.get(ready.body)

@@ -21,7 +21,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from chatkeep.domain.limits import Limits
-from chatkeep.edge.ready import Asked, Header, asked_of
+from chatkeep.edge.ready import ANSWER_NOW, Asked, Header, asked_of
 from chatkeep.web.sse import WRITE_NOW
 
 AnswerAtOnce = Callable[[Asked, list[Header]], tuple[int, bytes, bytes] | None]
@@ -179,7 +179,7 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         self._overhead_bytes = 0
         if self._is_answered_at_once():
             return
-        self.scope["extensions"] = {WRITE_NOW: self.write_now}  # type: ignore[dict-item]  # ours is a function
+        self.scope["extensions"] = {WRITE_NOW: self.write_now, ANSWER_NOW: self.answer_now}  # type: ignore[dict-item]  # ours are functions
         super().on_headers_complete()
         if not self.pipeline:
             self._running = self.cycle
@@ -229,12 +229,14 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         if is_busy or (ready := self._answer_at_once(asked, self.headers)) is None:
             self.scope["state"]["asked"] = asked
             return False
-        status, lines, body = ready
-        self.transport.write(b"".join((STATUS_LINE[status], self._default_lines(), lines, body)))
+        self._write_ready(*ready)
         self.server_state.total_requests += 1
         self._answered = True
         self._deadline_s = monotonic() + self._limits.keep_alive_idle_s
         return True
+
+    def _write_ready(self, status: int, lines: bytes, body: bytes) -> None:
+        self.transport.write(b"".join((STATUS_LINE[status], self._default_lines(), lines, body)))
 
     def _default_lines(self) -> bytes:
         return b"".join([b"%b: %b\r\n" % header for header in self.server_state.default_headers])
@@ -253,6 +255,16 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         ):
             return False
         self.transport.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+        return True
+
+    def answer_now(self, status: int, lines: bytes, body: bytes) -> bool:
+        """Send a whole answer to the request under way. False, and nothing sent, where that is not possible."""
+        running = self._running
+        if running is None or running.response_started or running.disconnected or self.flow.write_paused:
+            return False
+        running.response_started = running.response_complete = True
+        self._write_ready(status, lines, body)
+        running.on_response()
         return True
 
     def sweep(self, now_s: float) -> None:

@@ -18,6 +18,8 @@ from chatkeep.web.rendered import Key
 Header: TypeAlias = tuple[bytes, bytes]
 Asked: TypeAlias = tuple[str, bytes, tuple[Header, ...]]
 
+ANSWER_NOW = "chatkeep.answer_now"
+"""The extension of ASGI by which an answer that turned out to be ready is sent as it is."""
 READY_MAX = 4_000
 ASKED_BYTES_MAX = 2_048
 REQUEST_ID = b"x-request-id"
@@ -41,7 +43,9 @@ def asked_of(version: str, url: bytes, headers: Iterable[Header]) -> Asked:
 
 
 class ReadyAnswers:
-    """The answers that are ready now. `moment` is equal to an earlier one only while they are; None: never sure."""
+    """The answers that are ready now. `moment` is equal to an earlier one only while they are; None: it takes time to
+    know, and whoever waited for it says it.
+    """
 
     def __init__(self, moment: Callable[[], Hashable | None], clock: Clock) -> None:
         self.moment = moment
@@ -49,10 +53,14 @@ class ReadyAnswers:
         self._moment: Hashable | None = None
         self._answers: dict[Asked, Ready] = {}
 
-    def find(self, asked: Asked) -> Ready | None:
+    def find(self, asked: Asked, moment: Hashable | None = None) -> Ready | None:
         """The answer to the same request, if it still is what the ordinary way would give."""
         ready = self._answers.get(asked)
-        if ready is None or self.moment() != self._moment or self._clock.now_us() >= ready.until_us:
+        if (
+            ready is None
+            or (moment or self.moment()) != self._moment
+            or self._clock.now_us() >= ready.until_us
+        ):
             return None
         return ready
 

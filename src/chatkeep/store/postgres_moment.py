@@ -19,29 +19,39 @@ class Moments:
 
     def __init__(self, connections: Connections) -> None:
         self.connections = connections
-        self._asked: asyncio.Future[str] | None = None
+        self._waiting: list[asyncio.Future[str]] = []
         self._looking: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def now(self) -> str:
         """Equal to an earlier value only if nothing was committed in between. Raises `StoreBusy`, `StoreLost`."""
-        if self._asked is None:
-            self._asked = asyncio.get_running_loop().create_future()
-            if self._looking is None:
-                self._looking = asyncio.create_task(self._look(), name="store moment")
-        return await asyncio.shield(self._asked)
+        loop = self._loop
+        if loop is None:
+            loop = self._loop = asyncio.get_running_loop()
+        told: asyncio.Future[str] = loop.create_future()
+        self._waiting.append(told)
+        if self._looking is None:
+            self._looking = loop.create_task(self._look(), name="store moment")
+        return await told
 
     async def _look(self) -> None:
         try:
-            while self._asked is not None:
+            while self._waiting:
                 await asyncio.sleep(0)  # whoever asks in the same turn of the loop
-                asked, self._asked = self._asked, None
+                waiting, self._waiting = self._waiting, []
+                found: str | ChatkeepError
                 try:
                     async with self.connections.borrow() as lent:
                         found = await lent.connection.fetchval("SELECT pg_current_snapshot()::text")
-                    asked.set_result(found)
                 except ChatkeepError as error:
-                    asked.set_exception(error)
-                    asked.exception()  # all who asked may be gone
+                    found = error
+                for told in waiting:
+                    if told.done():
+                        continue  # cancelled
+                    if isinstance(found, ChatkeepError):
+                        told.set_exception(found)
+                    else:
+                        told.set_result(found)
         finally:
             self._looking = None
 
