@@ -79,7 +79,7 @@ async def furnish_all(world: World) -> list[tuple[str, str]]:
     wrong = {"email": "nobody@example.org", "password": "wrong"}
     assert (await world.client.post("/api/v1/auths/signin", json=wrong)).status_code == 400
     other = await world.organisation("Other")
-    await world.native("POST", "/chats", other, id="talk", title="Theirs")
+    await world.native("POST", "/chats", other, id="rich:1", title="Theirs")
     chats = ["talk", "broken", "brief", "rich:1", "once"]
     chats += [(await speaker.make(world, world.owner))[0] for speaker in SPEAKERS]
     read = [

@@ -7,10 +7,12 @@ import re
 import shutil
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
+import apsw
 import pytest
 
 from chatkeep import wiring
@@ -28,15 +30,9 @@ from tests.flows.copying import (
     counted,
     rows_of,
 )
-from tests.flows.copying import (
-    data as data,
-)
-from tests.flows.copying import (
-    filled as filled,
-)
-from tests.flows.copying import (
-    kept as kept,
-)
+from tests.flows.copying import data as data
+from tests.flows.copying import filled as filled
+from tests.flows.copying import kept as kept
 from tests.flows.test_cli_doctor import filling
 from tests.upstream import ScriptedUpstream
 from tests.world import FakeClock, open_world
@@ -89,11 +85,28 @@ def test_a_server_on_the_copy_answers_as_before(kept: Kept, postgres_url: str, t
     assert (doctor.code, "wrong" in doctor.out) == (0, False), doctor.out
 
 
-def test_there_and_back(kept: Kept, postgres_url: str, tmp_path: Path) -> None:
-    there = copy(kept.data, postgres_url)
-    back = invoke("copy", postgres_url, f"sqlite:{tmp_path / wiring.DATABASE}")
+def test_there_and_back(kept: Kept, postgres_empty_url: str, tmp_path: Path) -> None:
+    there = copy(kept.data, postgres_empty_url)
+    back = invoke("copy", postgres_empty_url, f"sqlite:{tmp_path / wiring.DATABASE}")
     assert (back.code, back.out) == (0, there.out), back.err
     assert invoke("doctor", "--data", str(tmp_path), local_model="false").code == 0
+
+
+def test_a_backup_is_a_source_too(kept: Kept, postgres_url: str, tmp_path: Path) -> None:
+    assert invoke("backup", str(tmp_path / "monday.db"), "--data", str(kept.data)).code == 0
+    (tmp_path / "monday.db.sha256").unlink()
+    rows_of(invoke("copy", f"sqlite:{tmp_path / 'monday.db'}", postgres_url))
+    assert [each.name for each in tmp_path.iterdir()] == ["monday.db"]
+
+
+def test_what_a_dead_server_left_in_its_log_is_copied(kept: Kept, postgres_url: str, tmp_path: Path) -> None:
+    alive = Path(shutil.copytree(kept.data, tmp_path / "alive"))
+    with closing(apsw.Connection(str(alive / wiring.DATABASE))) as running:
+        running.execute("PRAGMA wal_autocheckpoint=0")
+        running.execute("UPDATE chats SET title = 'The last words' WHERE id = 'talk'")
+        shutil.copytree(alive, tmp_path / "data")  # as it is found after a kill
+    rows_of(copy(tmp_path / "data", postgres_url))
+    assert asked(postgres_url, "SELECT title FROM chats WHERE id = 'talk'") == "The last words"
 
 
 def test_five_thousand_messages_take_seconds(filled: Path, postgres_url: str) -> None:

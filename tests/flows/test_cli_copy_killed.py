@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import signal
 from collections.abc import Iterator, Sequence
@@ -11,8 +12,11 @@ from time import sleep
 
 import asyncpg
 import pytest
+from pydantic import SecretStr
 
 from chatkeep import wiring
+from chatkeep.config import Settings
+from chatkeep.domain.errors import StoreRefused
 from chatkeep.store.agreements import COPY
 from chatkeep.store.copying import Table
 from chatkeep.store.driver import Row
@@ -24,20 +28,15 @@ from tests.flows.copying import (
     Kept,
     Watch,
     asked,
+    change_there,
     copy,
     counted,
     present,
     rows_of,
 )
-from tests.flows.copying import (
-    data as data,
-)
-from tests.flows.copying import (
-    filled as filled,
-)
-from tests.flows.copying import (
-    kept as kept,
-)
+from tests.flows.copying import data as data
+from tests.flows.copying import filled as filled
+from tests.flows.copying import kept as kept
 
 
 @pytest.fixture(scope="module")
@@ -132,3 +131,16 @@ def test_a_file_that_is_half_a_copy_is_not_served(postgres_url: str, tmp_path: P
     for command in ("serve", "doctor"):
         refused = invoke(command, "--data", str(half.parent), local_model="false")
         assert "A copy from elsewhere into this database has not ended." in refused.err
+
+
+async def test_a_server_that_opened_the_database_before_the_copy_began_makes_nothing(
+    postgres_url: str, tmp_path: Path
+) -> None:
+    settings = Settings(data=tmp_path, database_url=SecretStr(postgres_url), local_model=False)
+    system = wiring.make_system(settings)
+    change_there(postgres_url, f"INSERT INTO agreements VALUES ('{COPY}', 'elsewhere')")
+    with pytest.raises(StoreRefused, match="A copy from elsewhere into this database has not ended"):
+        await wiring.first_start(system)
+    await wiring.close(system)
+    assert await asyncio.to_thread(asked, postgres_url, "SELECT count(*) FROM organisations") == 0
+    assert await asyncio.to_thread(asked, postgres_url, "SELECT count(*) FROM agreements") == 1

@@ -22,15 +22,9 @@ from tests.flows.copying import (
     present,
     refused,
 )
-from tests.flows.copying import (
-    data as data,
-)
-from tests.flows.copying import (
-    filled as filled,
-)
-from tests.flows.copying import (
-    kept as kept,
-)
+from tests.flows.copying import data as data
+from tests.flows.copying import filled as filled
+from tests.flows.copying import kept as kept
 
 
 def test_a_target_with_rows_of_its_own_is_refused(kept: Kept, postgres_url: str, tmp_path: Path) -> None:
