@@ -105,7 +105,9 @@ def test_schemas_that_differ_are_refused(data: Path, postgres_url: str, statemen
     assert asked(postgres_url, "SELECT count(*) FROM agreements") == 0
 
 
-def test_what_is_no_source_and_no_target_is_refused(kept: Kept, postgres_url: str, tmp_path: Path) -> None:
+def test_what_is_no_source_and_no_target_is_refused(
+    kept: Kept, postgres_url: str, postgres_empty_url: str, tmp_path: Path
+) -> None:
     refused(invoke("copy", kept.url, "mysql://host/name"), "A database is sqlite:FILE or", code=2)
     refused(invoke("copy", kept.url, f"sqlite:{tmp_path / 'b.db'}"), "One of the two", code=2)
     refused(invoke("copy", f"sqlite:{tmp_path / 'none.db'}", postgres_url), "There is no file")
@@ -113,9 +115,19 @@ def test_what_is_no_source_and_no_target_is_refused(kept: Kept, postgres_url: st
     refused(invoke("copy", f"sqlite:{tmp_path / 'bad.db'}", postgres_url), "cannot be used")
     refused(copy(kept.data, postgres_url, "--secrets-to", str(tmp_path)), f"{tmp_path} is there already")
     nobody = "postgresql://me:hush-hush@127.0.0.1:1/none"
-    done = copy(kept.data, nobody)
-    refused(done, "The database cannot be opened")
-    assert "hush" not in done.err
+    file = f"sqlite:{tmp_path / 'new.db'}"
+    for done in (
+        copy(kept.data, nobody),
+        invoke("copy", nobody, file),
+        copy(kept.data, f"{nobody}?sslmode=x"),
+    ):
+        refused(done, "The database cannot be opened")
+        assert "hush" not in done.err
+    for url in ("postgresql://me:hush-hush@host:port/none", "postgresql://me:hush-hush@[::1/none"):
+        for done in (copy(kept.data, url), invoke("copy", url, file)):
+            refused(done, "The database's URL cannot be read.")
+    refused(invoke("copy", postgres_empty_url, file), "is no database of chatkeep.")
+    assert not (tmp_path / "new.db").exists()
     with closing(apsw.Connection(str(tmp_path / "theirs.db"))) as connection:
         connection.execute("CREATE TABLE mine (a)")
     refused(invoke("copy", f"sqlite:{tmp_path / 'theirs.db'}", postgres_url), "some other program")

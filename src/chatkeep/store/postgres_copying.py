@@ -53,8 +53,7 @@ class _PostgresSide:
     """What both sides do."""
 
     def __init__(self, url: str, connection: asyncpg.Connection) -> None:
-        parts = urlsplit(url)
-        self.name = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
+        self.name = _name(url)
         self._connection = connection
         self._sql = statements.load_numbered("postgres")
 
@@ -215,6 +214,7 @@ async def open_postgres_source(url: str) -> PostgresSource:
 
 async def open_postgres_target(url: str) -> PostgresTarget:
     """Its schema is brought up to date. Raises `StoreRefused`, also while another copy into it is at work."""
+    _name(url)
     migrate(url)
     with _translated():
         connection = await _connected(url)
@@ -230,17 +230,35 @@ async def open_postgres_target(url: str) -> PostgresTarget:
     return PostgresTarget(url, connection)
 
 
+def _name(url: str) -> str:
+    """The URL without what people must not see. Raises `StoreRefused` for one that is none."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        raise StoreRefused("The database's URL cannot be read.") from None  # it may hold a password
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
+
+
 async def _connected(url: str) -> asyncpg.Connection:
-    connection = await connect(url)
-    await connection.execute(
-        f"{binding(None, 'SESSION')}; SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0"
-    )
+    _name(url)
+    try:
+        connection = await connect(url)
+    except ENGINE_ERRORS as error:
+        raise StoreRefused(f"The database cannot be opened: {error}") from error
+    try:
+        if await connection.fetchval("SELECT to_regclass($1)", LEDGER) is None:
+            raise StoreRefused(f"{_name(url)} is no database of chatkeep.")
+        await connection.execute(
+            f"{binding(None, 'SESSION')}; SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0"
+        )
+    except BaseException:
+        connection.terminate()
+        raise
     return connection
 
 
 async def _refuse_other_schema(connection: asyncpg.Connection) -> None:
-    if await connection.fetchval("SELECT to_regclass($1)", LEDGER) is None:
-        raise StoreRefused("The source is no database of chatkeep.")
     taken = {row[0] for row in await connection.fetch("SELECT number FROM chatkeep_schema")}
     steps = migrations.load("postgres")
     if max(taken, default=0) > len(steps):
