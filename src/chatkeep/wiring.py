@@ -73,9 +73,12 @@ def claim_data_folder(settings: Settings) -> None:
 
     Commands may work on the folder at the same time; two servers would each declare the other's answers dead.
     """
-    if settings.database_url is not None:
-        return
-    data = settings.data.expanduser()
+    if settings.database_url is None:
+        claim_folder(settings.data.expanduser())
+
+
+def claim_folder(data: Path) -> int:
+    """Let nobody serve the SQLite file in it until the descriptor is closed. Raises `StoreRefused` if somebody does."""
     data.mkdir(parents=True, exist_ok=True, mode=0o700)
     descriptor = os.open(data / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -83,6 +86,7 @@ def claim_data_folder(settings: Settings) -> None:
     except BlockingIOError:
         os.close(descriptor)
         raise StoreRefused(f"Another chatkeep serves {data} already.") from None
+    return descriptor
 
 
 def make_system(settings: Settings, *, clock: Clock | None = None, entropy: Entropy | None = None) -> System:

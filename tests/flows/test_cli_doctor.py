@@ -239,7 +239,7 @@ async def test_beside_a_server_that_generates_all_is_sound(world: World, tmp_pat
 
 def test_a_hundred_thousand_messages_are_examined_quickly(data: Path) -> None:
     connection = apsw.Connection(str(data / wiring.DATABASE))
-    for sql in FILL:
+    for sql in filling(100_000):
         connection.execute(sql)
     connection.close()
     began = time.monotonic()
@@ -249,25 +249,27 @@ def test_a_hundred_thousand_messages_are_examined_quickly(data: Path) -> None:
     assert took_s < 30, f"{took_s:.1f} s"
 
 
-NUMBERS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100000)"
-FILL = (
-    """INSERT INTO chats (organisation_id, id, dialect, origin, visibility, session_state, current_message_id,
-                          last_seq, message_count, last_message_at, created_at, updated_at, version)
-       SELECT organisation_id, 'long', dialect, origin, visibility, session_state, 'm100000', 100000, 100000, 1, 1, 1,
-              100001
-       FROM chats WHERE id = 'talk'""",
-    f"""{NUMBERS}
-       INSERT INTO messages (organisation_id, chat_id, seq, id, parent_id, role, content, turn_number, created_at,
-                             status)
-       SELECT organisation_id, id, i, 'm' || i, CASE i WHEN 1 THEN NULL ELSE 'm' || (i - 1) END,
-              CASE i % 2 WHEN 0 THEN 'assistant' ELSE 'user' END, 'A sentence of some length, as people say them.', i,
-              1, 'complete'
-       FROM chats, n WHERE id = 'long'""",
-    """INSERT INTO events (organisation_id, chat_id, seq, at, kind)
-       SELECT organisation_id, id, 1, 1, 'chat.created' FROM chats WHERE id = 'long'""",
-    """INSERT INTO events (organisation_id, chat_id, seq, at, kind, message_seq)
-       SELECT organisation_id, chat_id, seq + 1, 1, 'message.created', seq FROM messages WHERE chat_id = 'long'""",
-)
+def filling(count: int) -> tuple[str, ...]:
+    """Statements that make a chat `long` of so many messages beside the chat `talk`."""
+    numbers = f"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {count})"
+    return (
+        f"""INSERT INTO chats (organisation_id, id, dialect, origin, visibility, session_state, current_message_id,
+                               last_seq, message_count, last_message_at, created_at, updated_at, version)
+            SELECT organisation_id, 'long', dialect, origin, visibility, session_state, 'm{count}', {count}, {count}, 1,
+                   1, 1, {count + 1}
+            FROM chats WHERE id = 'talk'""",
+        f"""{numbers}
+            INSERT INTO messages (organisation_id, chat_id, seq, id, parent_id, role, content, turn_number, created_at,
+                                  status)
+            SELECT organisation_id, id, i, 'm' || i, CASE i WHEN 1 THEN NULL ELSE 'm' || (i - 1) END,
+                   CASE i % 2 WHEN 0 THEN 'assistant' ELSE 'user' END,
+                   'A sentence of some length, as people say them.', i, 1, 'complete'
+            FROM chats, n WHERE id = 'long'""",
+        """INSERT INTO events (organisation_id, chat_id, seq, at, kind)
+           SELECT organisation_id, id, 1, 1, 'chat.created' FROM chats WHERE id = 'long'""",
+        """INSERT INTO events (organisation_id, chat_id, seq, at, kind, message_seq)
+           SELECT organisation_id, chat_id, seq + 1, 1, 'message.created', seq FROM messages WHERE chat_id = 'long'""",
+    )
 
 
 def table(done: Done) -> dict[str, int]:

@@ -17,6 +17,7 @@ MODULES = (  # noqa: SIM905 - the list of literals would be a page long
     "chatkeep/dialects/openai/__init__ chatkeep/dialects/openai/wire "
     "chatkeep/services/__init__ chatkeep/services/chats "
     "chatkeep/store/__init__ chatkeep/store/driver chatkeep/store/sqlite chatkeep/store/sqlite_backup "
+    "chatkeep/store/sqlite_copying chatkeep/store/postgres chatkeep/store/postgres_copying "
     "chatkeep/models/__init__ chatkeep/models/port chatkeep/models/local chatkeep/models/openai_compatible "
     "chatkeep/domain/__init__ chatkeep/domain/chat"
 ).split()

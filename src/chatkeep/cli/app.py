@@ -7,7 +7,21 @@ from typing import Annotated
 import typer
 
 from chatkeep import __version__
-from chatkeep.cli import backup, chat, config, doctor, keys, migrate, models, nodes, orgs, serve, sweep, users
+from chatkeep.cli import (
+    backup,
+    chat,
+    config,
+    copy,
+    doctor,
+    keys,
+    migrate,
+    models,
+    nodes,
+    orgs,
+    serve,
+    sweep,
+    users,
+)
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.command("serve")(serve.serve)
@@ -22,6 +36,7 @@ app.command("sweep")(sweep.sweep)
 app.command("nodes")(nodes.nodes)
 app.command("migrate")(migrate.migrate)
 app.command("backup")(backup.backup)
+app.command("copy")(copy.copy)
 
 
 def _print_version(is_wanted: bool) -> None:

@@ -40,6 +40,9 @@ async def ensure_first(system: System) -> NewOrganisation | None:
     async def make(tx: Transaction) -> bool:
         if await agreements.agree(tx, FIRST, first.id) != first.id:
             return False  # another node has just started first
+        await agreements.check_whole(
+            tx
+        )  # the store was empty when it was opened; a copy may have begun since
         await organisations.insert(tx, first)
         return True
 

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from chatkeep.domain.errors import ShuttingDown
 from chatkeep.domain.ids import OrganisationId
 from chatkeep.store import statements
+from chatkeep.store.agreements import refuse_half_copied
 from chatkeep.store.driver import Body, Elsewhere, Listener
 from chatkeep.store.postgres_bell import PostgresBell
 from chatkeep.store.postgres_connections import Connections, binding
@@ -119,5 +120,9 @@ class PostgresStore:
 
 
 def open_postgres(url: str) -> PostgresStore:
-    """Bring the database's schema up to date and return the store. Raises `StoreRefused`."""
-    return PostgresStore(url, migrate(url).clock)
+    """Bring the database's schema up to date and return the store. Raises `StoreRefused`, also while a copy into it has
+    not ended.
+    """
+    schema = migrate(url)
+    refuse_half_copied(schema.copied_from)
+    return PostgresStore(url, schema.clock)

@@ -15,7 +15,8 @@ from typing import Any, TypeVar
 import asyncpg
 
 from chatkeep.domain.errors import ChatkeepError, StoreRefused
-from chatkeep.store import migrations
+from chatkeep.store import migrations, statements
+from chatkeep.store.agreements import COPY
 from chatkeep.store.postgres_connections import LOCK_TIMEOUT_MS, SYSTEM, TENANT, connect
 from chatkeep.store.postgres_errors import ENGINE_ERRORS, translate
 from chatkeep.store.postgres_moment import DatabaseClock
@@ -36,10 +37,13 @@ CREATE TABLE IF NOT EXISTS chatkeep_schema (
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """What was found: the database's clock, and the numbers of the post steps that are still to be taken."""
+    """What was found: the database's clock, the numbers of the post steps that are still to be taken, and the source of
+    a copy that has not ended.
+    """
 
     clock: DatabaseClock
     post_steps_left: tuple[int, ...]
+    copied_from: str | None
 
 
 def migrate(url: str, *, with_post: bool = False) -> Schema:
@@ -66,7 +70,8 @@ async def _migrate(url: str, *, with_post: bool) -> Schema:
                 "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
             )
             left = tuple(step.number for step in steps if step.number not in known)
-            return Schema(DatabaseClock(now_us), left)
+            mark = statements.load_numbered("postgres")["system_agreement_get"].text
+            return Schema(DatabaseClock(now_us), left, await connection.fetchval(mark, COPY))
         finally:
             connection.terminate()
     except ChatkeepError:

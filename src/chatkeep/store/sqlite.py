@@ -18,6 +18,7 @@ from chatkeep.domain.errors import ShuttingDown
 from chatkeep.domain.event import Event
 from chatkeep.domain.ids import OrganisationId
 from chatkeep.store import statements
+from chatkeep.store.agreements import check_whole
 from chatkeep.store.driver import Body, Elsewhere, Listener, Row, Value
 from chatkeep.store.sqlite_errors import translate, translated
 from chatkeep.store.sqlite_migrate import (
@@ -236,9 +237,19 @@ def connect(path: Path, *, read_only: bool = False) -> apsw.Connection:
 def open_sqlite(path: Path) -> SqliteStore:
     """Open or create the database file, bring its schema up to date, and return the store.
 
-    Raises `StoreRefused` on a network file system, on a schema newer than this chatkeep, and on a file that is no
-    database or another program's, which stays as it is.
+    Raises `StoreRefused` on a network file system, on a schema newer than this chatkeep, while a copy into the file has
+    not ended, and on a file that is no database or another program's, which stays as it is.
     """
+    connection = open_up_to_date(path)
+    try:
+        drive(check_whole(SqliteTransaction(connection, statements.load("sqlite"), None)))
+    finally:
+        connection.close()
+    return SqliteStore(path)
+
+
+def open_up_to_date(path: Path) -> apsw.Connection:
+    """A connection to the file, which is made if there is none, with its schema up to date. Raises `StoreRefused`."""
     refuse_old_library(apsw.sqlite_lib_version())
     refuse_network_file_system(path.parent)
     with translated():
@@ -252,7 +263,8 @@ def open_sqlite(path: Path) -> SqliteStore:
     try:
         with translated():
             migrate(connection)
-    finally:
+        path.chmod(0o600)
+    except BaseException:
         connection.close()
-    path.chmod(0o600)
-    return SqliteStore(path)
+        raise
+    return connection

@@ -54,7 +54,7 @@ def back_up(source: Path, target: Path, *, secrets: Path | None = None) -> Backu
         _copy(source, part)
         copied = time.monotonic()
         rows = _examine(part)
-        kept = [] if secrets is None else _copy_secrets(secrets, beside)
+        kept = [] if secrets is None else copy_secrets(secrets, beside)
         _sync(part)
         size_bytes = part.stat().st_size
         sums = [_line(part, target.name), *(_line(each, f"{beside.name}/{each.name}") for each in kept)]
@@ -104,7 +104,8 @@ def _count(connection: apsw.Connection, table: str) -> int:
     return count
 
 
-def _copy_secrets(secrets: Path, beside: Path) -> list[Path]:
+def copy_secrets(secrets: Path, beside: Path) -> list[Path]:
+    """Copy the files of a folder into the new folder `beside`, for its owner's eyes only; their paths there."""
     beside.mkdir(mode=0o700)
     copied = []
     for each in sorted(each for each in secrets.iterdir() if each.is_file()):

@@ -3,3 +3,6 @@ INSERT INTO agreements (name, value) VALUES (:name, :value) ON CONFLICT (name) D
 
 -- name: system_agreement_get^
 SELECT value FROM agreements WHERE name = :name;
+
+-- name: system_agreement_end!
+DELETE FROM agreements WHERE name = :name;
