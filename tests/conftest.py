@@ -16,15 +16,17 @@ from tests.upstream import ScriptedUpstream
 from tests.world import FakeClock, World, open_world
 
 ON_BOTH = ("tests/flows", "tests/contract/dialects", "tests/security")
-"""Here every story that has a server is told on both engines; `@pytest.mark.sqlite` says that it is about a file."""
+"""Here every story that has a server is told on both engines, but for those marked `sqlite` or `postgres`."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """One test an engine, those of one engine after another."""
     if "engine" in metafunc.fixturenames:
         place = str(metafunc.definition.path.relative_to(metafunc.config.rootpath))
-        is_of_files = metafunc.definition.get_closest_marker("sqlite") is not None
-        engines = ["sqlite", "postgres"] if place.startswith(ON_BOTH) and not is_of_files else ["sqlite"]
+        engines = ["sqlite", "postgres"] if place.startswith(ON_BOTH) else ["sqlite"]
+        engines = next(
+            ([each.name] for each in metafunc.definition.iter_markers() if each.name in engines), engines
+        )
         metafunc.parametrize("engine", engines, indirect=True, scope="session")
 
 

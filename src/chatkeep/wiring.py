@@ -265,7 +265,9 @@ async def close(system: System) -> None:
 
 
 async def first_start(system: System) -> organisations.NewOrganisation | None:
-    """Make the organisation and the owner's key if there are none."""
+    """Make the organisation and the owner's key if there are none. Raises `StoreRefused` for other nodes' secrets."""
+    if system.store.is_shared:
+        await nodes.agree_on_secrets(system)
     return await organisations.ensure_first(system)
 
 

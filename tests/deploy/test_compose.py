@@ -23,18 +23,12 @@ COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text())
 SERVICES: dict[str, Any] = COMPOSE["services"]
 NODES = {name: each for name, each in SERVICES.items() if name.startswith("chatkeep-")}
 
-NOT_YET = frozenset({"CHATKEEP_DATABASE_URL", "CHATKEEP_SECRETS"})
-"""Settings that come with PostgreSQL; the test below says when this is to go."""
 NO_SETTINGS = frozenset({"CHATKEEP_DATABASE_PASSWORD"})
 """Variables of compose.yaml and its scripts alone."""
 
 
 def settings() -> set[str]:
     return {f"CHATKEEP_{name.upper()}" for name in Settings.model_fields}
-
-
-def test_what_is_not_yet_a_setting_is_not_one_yet() -> None:
-    assert not settings() & NOT_YET, "delete it from NOT_YET"
 
 
 @pytest.mark.parametrize(
@@ -47,7 +41,7 @@ def test_what_is_not_yet_a_setting_is_not_one_yet() -> None:
 )
 def test_every_setting_that_is_named_is_one(path: str) -> None:
     named = set(re.findall(r"\bCHATKEEP_[A-Z0-9_]*[A-Z0-9]\b", (ROOT / path).read_text()))
-    known = settings() | NOT_YET | NO_SETTINGS | {"CHATKEEP_KEY"}
+    known = settings() | NO_SETTINGS | {"CHATKEEP_KEY"}
     assert {name for name in named if not name.startswith("CHATKEEP_PROVIDERS__")} <= known
 
 

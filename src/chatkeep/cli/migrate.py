@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 
 def migrate(
     data: Data = None,
+    new_secrets: Annotated[
+        bool,
+        typer.Option(
+            "--new-secrets", help="The secrets of this node are the ones from now on; the old ones are lost."
+        ),
+    ] = False,
     post: Annotated[
         bool, typer.Option("--post", help="Also the steps that servers of an older version would not stand.")
     ] = False,
@@ -32,6 +38,8 @@ def migrate(
     settings = read_settings(data=data)
 
     async def errand(system: System) -> list[Node]:
+        if new_secrets and system.store.is_shared:
+            await verbs.agree_on_secrets(system, are_new=True)
         return await verbs.living(system)
 
     older = [

@@ -29,7 +29,9 @@ def serve(
     workers: Annotated[
         int, typer.Option(min=1, max=64, help="Processes that share the port; more than one on PostgreSQL.")
     ] = 1,
-    listener: Annotated[int | None, typer.Option(hidden=True)] = None,
+    listener: Annotated[
+        int | None, typer.Option(hidden=True, help="The bound socket that --workers hands over.")
+    ] = None,
 ) -> None:
     """Start the server. At first start it makes an organisation and prints its owner's key, once."""
     gc.disable()  # next to nothing of what the imports make is garbage; the server enables it when it listens

@@ -18,7 +18,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from chatkeep import __version__
 from chatkeep.domain.chat import Dialect
-from chatkeep.domain.errors import Unavailable
+from chatkeep.domain.errors import StoreRefused, Unavailable
 from chatkeep.edge.doors import PREFIXES, choose
 from chatkeep.edge.drain import Drain
 from chatkeep.edge.metrics import CONTENT_TYPE, Metrics
@@ -162,10 +162,14 @@ class Edge:
 
     async def _run_lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
-        async with self._lifespan():
-            await send({"type": "lifespan.startup.complete"})
-            await receive()
-        await send({"type": "lifespan.shutdown.complete"})
+        try:
+            async with self._lifespan():
+                await send({"type": "lifespan.startup.complete"})
+                await receive()
+        except StoreRefused as refusal:
+            await send({"type": "lifespan.startup.failed", "message": f"cannot start: {refusal}"})
+        else:
+            await send({"type": "lifespan.shutdown.complete"})
 
     def _index(self, _: Scope) -> Response:
         doors = {name: {"prefix": prefix, "docs": f"{prefix}/docs"} for prefix, name in PREFIXES}

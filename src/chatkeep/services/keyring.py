@@ -42,6 +42,14 @@ class Keyring:
         return begun.digest()
 
     @property
+    def fingerprint(self) -> str:
+        """Tells whether two have the same secrets, and nothing of what they are."""
+        own = hmac.new(self.pepper, b"fingerprint of the secrets", hashlib.sha256)
+        own.update(self.session_key.get_op_key("sign"))
+        own.update(self.key_id.encode())
+        return own.hexdigest()
+
+    @property
     def key_id(self) -> str:
         """The `kid` of the signing key: its RFC 7638 thumbprint."""
         return self.signing_key.thumbprint()

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from chatkeep import __version__
-from chatkeep.domain.errors import RateLimited
+from chatkeep.domain.errors import RateLimited, StoreRefused
 from chatkeep.domain.ids import OrganisationId, PrincipalId, RunId
 from chatkeep.domain.text import US
 from chatkeep.services.context import System
-from chatkeep.store import nodes, organisations, runs
+from chatkeep.store import agreements, nodes, organisations, runs
 from chatkeep.store.driver import Transaction
 from chatkeep.store.nodes import Node
 
+SECRETS = "secrets"
 STREAMS_RETRY_S = 5
 Named = tuple[OrganisationId, RunId]
 
@@ -36,6 +37,26 @@ async def beat(system: System, *, streams_count: int, runs_count: int) -> list[N
         return await runs.asked_to_stop(tx, system.node)
 
     return await system.store.write(None, body)
+
+
+async def agree_on_secrets(system: System, *, are_new: bool = False) -> None:
+    """See to it that all nodes have the same secrets: without them, a key made at one would be unknown to the others.
+
+    `are_new`: from now on these are the ones. Raises `StoreRefused`.
+    """
+    mine = system.keyring.fingerprint
+
+    async def body(tx: Transaction) -> str:
+        if are_new:
+            await agreements.end(tx, SECRETS)
+        return await agreements.agree(tx, SECRETS, mine)
+
+    if await system.store.write(None, body) != mine:
+        raise StoreRefused(
+            "The secrets of this node are not those of the database's other nodes. Give all of them the same folder "
+            "(CHATKEEP_SECRETS), or, if the old secrets are lost, run `chatkeep migrate --new-secrets`: keys and "
+            "sessions of before are then good no more."
+        )
 
 
 async def leave(system: System) -> None:

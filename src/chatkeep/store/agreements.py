@@ -17,6 +17,11 @@ async def agree(tx: Transaction, name: str, value: str) -> str:
     return str(row[0])
 
 
+async def end(tx: Transaction, name: str) -> None:
+    """From now on there is no agreement of this name."""
+    await tx.run("system_agreement_end", name=name)
+
+
 async def check_whole(tx: Transaction) -> None:
     """Raise `StoreRefused` while a copy into this store is under way."""
     row = await tx.one("system_agreement_get", name=COPY)
