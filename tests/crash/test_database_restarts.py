@@ -1,4 +1,4 @@
-"""PostgreSQL is restarted and killed again and again under two nodes at work: what was told stays true, and work goes on.
+"""PostgreSQL is stopped and killed again and again under two nodes at work: what was told stays true, work goes on.
 
 A failing run prints its seed: the same seed plans the same requests and the same restarts.
 """
@@ -22,7 +22,7 @@ from tests.crash.place import doctor_finds
 from tests.crash.process import Nursery
 from tests.crash.stage import Chat, Client, Stage
 from tests.crash.storyteller import Storyteller, question, told
-from tests.journal_reader import BROKEN, TRANSPORTS, Reader
+from tests.journal_reader import BROKEN, Reader
 from tests.postgres.server import Postgres
 
 CHATS, WRITERS, READERS = 4, 6, 3
@@ -108,7 +108,7 @@ async def restart_again_and_again(
 async def healed(load: Load, clients: list[Client], *, since_s: float) -> None:
     """Both nodes serve again, and somebody's write was acknowledged."""
     async with asyncio.timeout(HEALS_S):
-        while not load.acknowledged_s or load.acknowledged_s[-1] < since_s:
+        while not load.acknowledged_s or load.acknowledged_s[-1] < since_s:  # noqa: ASYNC110 - a few looks
             await asyncio.sleep(PAUSE_S)
         for client in clients:
             while (await client.ask("GET", "/me"))[0] != 200:  # noqa: ASYNC110 - a server, which tells nobody
@@ -184,7 +184,7 @@ async def judged(stage: Stage, load: Load, client: Client, reading: list[asyncio
     """No run outlives two leases, and everything is as clients were told."""
     async with asyncio.timeout(2 * LEASE_S):
         for chat in stage.chats:
-            while (await client.get(f"/chats/{chat.id}"))["status"] == "generating":
+            while (await client.get(f"/chats/{chat.id}"))["status"] == "generating":  # noqa: ASYNC110 - as above
                 await asyncio.sleep(PAUSE_S)
     await stage.caught_up(client)
     assert await stage.judge(client) == []
