@@ -137,8 +137,8 @@ async def test_fifty_kills_each(folder: Folder, seed: int) -> None:
     await kill_again_and_again(folder, seed=seed, rounds=50)
 
 
-async def test_four_kills_on_postgres(on_postgres: Folder) -> None:
-    await kill_again_and_again(on_postgres, seed=6, rounds=4)
+async def test_a_kill_on_postgres(on_postgres: Folder) -> None:
+    await kill_again_and_again(on_postgres, seed=6, rounds=1)
 
 
 @pytest.mark.long

@@ -23,7 +23,7 @@ from tests.crash.stage import Client, Stage
 from tests.crash.storyteller import Storyteller
 
 CHATS, READERS = 5, 10
-NODES, NODES_READERS = 3, 4
+NODES, NODES_READERS = 4, 4
 Point: TypeAlias = str | None
 NOWHERE: list[Point] = [None]
 HAND_OVERS = ("before a run is handed over", "after a run was handed over")
@@ -65,8 +65,8 @@ async def test_a_kill_at_every_named_point(stage: Stage) -> None:
     await kill_again_and_again(stage, seed=2, rounds=[(point,) for point in faults.at_work("sqlite")])
 
 
-async def test_three_nodes_are_killed_at_random_moments_and_at_every_named_point(nodes: Stage) -> None:
-    await kill_again_and_again(nodes, seed=3, rounds=grouped([*faults.at_work("postgres"), *NOWHERE * 6]))
+async def test_four_nodes_are_killed_at_random_moments_and_at_every_named_point(nodes: Stage) -> None:
+    await kill_again_and_again(nodes, seed=3, rounds=grouped([*faults.at_work("postgres"), *NOWHERE * 9]))
 
 
 @pytest.mark.long
@@ -81,7 +81,7 @@ async def test_fifty_kills_each(stage: Stage, seed: int) -> None:
 @pytest.mark.parametrize("seed", range(30, 40))
 async def test_fifty_kills_each_on_postgres(nodes: Stage, seed: int) -> None:
     points: list[Point] = [point for point in faults.at_work("postgres") for _ in range(2)]
-    points = [*points, *NOWHERE * (51 - len(points))]
+    points = [*points, *NOWHERE * (52 - len(points))]
     Random(seed).shuffle(points)
     await kill_again_and_again(nodes, seed=seed, rounds=grouped(points))
 

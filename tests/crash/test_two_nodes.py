@@ -105,7 +105,7 @@ async def runs_of(node: Client, chat: Chat) -> list[dict[str, Any]]:
     return found
 
 
-async def test_what_one_wrote_the_other_reads_at_once(stage: Stage) -> None:
+async def test_what_one_wrote_the_other_reads_at_once_in_every_dialect(stage: Stage) -> None:
     async with serving(stage) as nodes:
         made, headers, _ = await nodes[0].say("POST", f"{API}/chats", {})
         path, etag = f"{API}/chats/{made['id']}", headers["etag"]
@@ -120,13 +120,8 @@ async def test_what_one_wrote_the_other_reads_at_once(stage: Stage) -> None:
             for node in nodes:
                 assert (await node.say("GET", path, If_None_Match=etag))[2] == 304
         assert chat["message_count"] == TIMES
-
-
-async def test_what_one_wrote_the_other_reads_at_once_in_every_dialect(stage: Stage) -> None:
-    async with serving(stage) as (one, other):
-        await stage.open_chats(one, 1, 0)
-        for number in range(4):
-            writer, reader = (one, other) if number % 2 else (other, one)
+        await stage.open_chats(nodes[0], 1, 0)  # by now there is a model
+        for writer, reader in (nodes, nodes[::-1], nodes):
             name = stage.name()
             asked = question(3, name)
             cuadra, _, _ = await writer.say(
@@ -163,13 +158,14 @@ async def test_an_answer_of_one_is_followed_at_the_other(stage: Stage) -> None:
     stage.upstream.pace_s = 0.01
     async with serving(stage) as (one, other):
         chat, name, asking = await begin(stage, one)
-        reading = follow(other, chat, *(Reader(chat.id, transport) for transport in TRANSPORTS))
+        whole = [Reader(chat.id, transport) for transport in TRANSPORTS]
+        reading = follow(other, chat, *whole)
         reading += follow(other, chat, Reader(chat.id, "sse", None), Reader(chat.id, "ws", None))
         cuadra = await _cuadra_stream(other, question(WORDS, "other"))
         assert cuadra[1] == told("other", WORDS)
         seen, _, _ = await one.say("GET", f"/cuadra/v1/chats/{cuadra[0]}")
         assert seen["messages"][-1]["content"] == cuadra[1]
-        ends = await asyncio.gather(*(reader.until_type("run.completed") for reader in chat.readers))
+        ends = await asyncio.gather(*(reader.until_type("run.completed") for reader in whole))
         assert {end["message"]["content"] for end in ends} == {told(name, WORDS)}
         assert (await asking)[0] == 200
         await stage.caught_up(other)
@@ -211,7 +207,7 @@ async def test_a_stop_by_the_other_is_heard_at_once(stage: Stage) -> None:
         reading[0].cancel()
 
 
-@pytest.mark.parametrize("resume", ["always", "handed-over"])
+@pytest.mark.parametrize("resume", ["always", pytest.param("handed-over", marks=pytest.mark.long)])
 async def test_one_is_killed_in_mid_answer_and_the_other_sees_to_it(stage: Stage, resume: str) -> None:
     stage.settings |= {"resume_runs": resume, "lease_s": 2.0}
     stage.upstream.pace_s = 0.05
