@@ -77,7 +77,7 @@ EXCUSES: Places = {
         f"{QUERIES}/credentials.sql:system_credential_by_id": "the client behind an access token",
         f"{QUERIES}/principals.sql:system_principal_get": "the person behind a session token",
         f"{QUERIES}/principals.sql:system_principal_get_by_email": "signing in names no organisation",
-        f"{QUERIES}/runs.sql:system_runs_*": "leases are of processes, and these work for all organisations",
+        f"{QUERIES}/*runs.sql:system_runs_*": "leases are of processes, and these work for all organisations",
         f"{QUERIES}/*events.sql:system_delta*": "one tick writes for all runs of a process",
         f"{QUERIES}/*events.sql:system_events_heads": "whoever waits is woken, and then looks as who it is",
         f"{QUERIES}/events.sql:system_*_fold*": "the sweeper folds what ended long ago",

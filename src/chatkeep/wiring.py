@@ -24,9 +24,9 @@ from chatkeep.edge.app import Edge
 from chatkeep.edge.drain import Drain
 from chatkeep.models.local import LocalModel, weights_path
 from chatkeep.models.port import Provider
-from chatkeep.ports import SystemClock, SystemEntropy
+from chatkeep.ports import SharedEntropy, SystemClock, SystemEntropy
 from chatkeep.runtime.bell import LocalBell
-from chatkeep.runtime.recovery import keep_alive, recover
+from chatkeep.runtime.recovery import answer_summons, keep_alive, recover
 from chatkeep.runtime.runner import Runner
 from chatkeep.runtime.streams import Streams
 from chatkeep.runtime.sweeper import sweep_for_ever
@@ -91,11 +91,11 @@ def claim_folder(data: Path) -> int:
 
 def make_system(settings: Settings, *, clock: Clock | None = None, entropy: Entropy | None = None) -> System:
     """Open the data folder, its secrets and its database. Raises `StoreRefused`."""
-    entropy = entropy or SystemEntropy()
     data = settings.data.expanduser()
     data.mkdir(parents=True, exist_ok=True, mode=0o700)
     store, its_clock = open_store(settings)
     clock = clock or its_clock
+    entropy = entropy or (SharedEntropy(clock) if store.is_shared else SystemEntropy())
     return System(
         store=store,
         clock=clock,
@@ -243,6 +243,7 @@ async def running(house: House, settings: Settings) -> AsyncIterator[None]:
             sweep_for_ever(system, runner, interval_s=settings.sweep_interval_s, resume=settings.resume_runs),
             name="sweeper",
         ),
+        asyncio.create_task(answer_summons(system, runner, resume=settings.resume_runs), name="summons"),
         asyncio.create_task(_find_models(system), name="model discovery"),
     ]
     try:

@@ -16,13 +16,15 @@ from types import ModuleType
 from typing import Any
 
 import apsw
+import asyncpg
 
 from chatkeep.runtime import runner
 from chatkeep.runtime.deltas import DeltaWriter
 from chatkeep.services import generating, leases
 from chatkeep.services import runs as run_verbs
-from chatkeep.store import events, sqlite, sqlite_migrate
+from chatkeep.store import events, postgres_writer, sqlite, sqlite_migrate
 from chatkeep.store.sqlite_writer import Checkpointer, Writer
+from tests.crash.place import Engine
 
 
 class Trap:
@@ -136,11 +138,31 @@ def _is_stop(_tx: object, _started: object, generated: generating.Generated) -> 
     return generated.state == "stopped"
 
 
+def _is_commit(_connection: object, query: str, *_: object) -> bool:
+    return query.rstrip("; ").endswith("COMMIT")
+
+
 Point = Callable[[Trap], None]
-AT_WORK: dict[str, Point] = {
-    "before a commit": _before_commits,
-    "after a commit, before anybody is told": lambda trap: around(trap, Writer, "_commit"),
-    "after a commit, before its clients are told": lambda trap: around(trap, Writer, "_settle"),
+OF_ENGINE: dict[Engine, dict[str, Point]] = {
+    "sqlite": {
+        "before a commit": _before_commits,
+        "after a commit, before anybody is told": lambda trap: around(trap, Writer, "_commit"),
+        "after a commit, before its clients are told": lambda trap: around(trap, Writer, "_settle"),
+        "in a checkpoint": _in_checkpoints,
+    },
+    "postgres": {
+        "before a commit": lambda trap: around(
+            trap, asyncpg.Connection, "execute", before=True, when=_is_commit
+        ),
+        "after a commit, before anybody is told": lambda trap: around(
+            trap, asyncpg.Connection, "execute", when=_is_commit
+        ),
+        "after a commit, before its clients are told": lambda trap: around(
+            trap, postgres_writer.Writer, "_settle"
+        ),
+    },
+}
+OF_ANY: dict[str, Point] = {
     "after a model's word, before it is written": lambda trap: around(trap, DeltaWriter, "add"),
     "in the transaction of a tick": lambda trap: around(trap, events, "append_deltas"),
     "before an answer's first word is written": lambda trap: around(
@@ -156,7 +178,6 @@ AT_WORK: dict[str, Point] = {
         trap, generating, "finish_in", before=True, when=_is_stop
     ),
     "in the transaction of a fold": lambda trap: around(trap, events, "fold"),
-    "in a checkpoint": _in_checkpoints,
     "before a run is handed over": lambda trap: around(trap, leases, "release", before=True),
     "after a run was handed over": lambda trap: around(trap, leases, "release"),
     "in the transaction of a run's start": lambda trap: around(trap, run_verbs, "_start"),
@@ -169,8 +190,13 @@ AT_START: dict[str, Point] = {
 }
 
 
-def set_trap(point: str, at_pass: int) -> None:
+def at_work(engine: Engine) -> dict[str, Point]:
+    """The points of a server at work on this engine."""
+    return {**OF_ENGINE[engine], **OF_ANY}
+
+
+def set_trap(engine: Engine, point: str, at_pass: int) -> None:
     """Have this process die at the `at_pass`-th pass of a point."""
     trap = Trap(at_pass, is_armed=point in AT_START)
     signal.signal(signal.SIGUSR1, trap.arm)
-    {**AT_WORK, **AT_START}[point](trap)
+    {**at_work(engine), **AT_START}[point](trap)

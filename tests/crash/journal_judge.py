@@ -1,4 +1,4 @@
-"""The judgement of journals and runs in a database file, by SQL of its own; it asks no code of chatkeep.
+"""The judgement of journals and runs in a database, by SQL of its own; it asks no code of chatkeep.
 
 `examine_journals` returns every breach as a sentence. It is for a server that has settled: no run may be under way.
 """
@@ -8,11 +8,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import apsw
 
+from tests.crash.place import Place, opened
 from tests.journal_reader import Reader
 
 ENDS = {"run.completed": "completed", "run.stopped": "stopped", "run.failed": "failed"}
@@ -28,9 +28,9 @@ class Line:
     text: str | None
 
 
-def journal(path: Path, chat_id: str) -> list[Line]:
+def journal(place: Place, chat_id: str) -> list[Line]:
     """All that is kept of a chat's journal, in order."""
-    connection = _open(path)
+    connection = opened(place)
     try:
         return _lines(connection).get(chat_id, [])
     finally:
@@ -58,9 +58,9 @@ def against(reader: Reader, lines: list[Line]) -> list[str]:
     return found
 
 
-def examine_journals(path: Path) -> list[str]:
+def examine_journals(place: Place) -> list[str]:
     """Every way in which journals and runs are not as chatkeep promises."""
-    connection = _open(path)
+    connection = opened(place)
     try:
         connection.execute("BEGIN")
         lines = _lines(connection)
@@ -72,12 +72,6 @@ def examine_journals(path: Path) -> list[str]:
         ]
     finally:
         connection.close()
-
-
-def _open(path: Path) -> apsw.Connection:
-    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
-    connection.set_busy_timeout(10_000)
-    return connection
 
 
 def _lines(connection: apsw.Connection) -> dict[str, list[Line]]:

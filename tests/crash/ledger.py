@@ -1,6 +1,6 @@
-"""What clients were told, and the judgement of a database file by it.
+"""What clients were told, and the judgement of a database by it.
 
-`examine` returns every breach as a sentence; an empty list means that all was kept. It reads the file itself, by SQL of
+`examine` returns every breach as a sentence; an empty list means that all was kept. It reads the rows itself, by SQL of
 its own, and asks no code of chatkeep.
 """
 
@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import apsw
+
+from tests.crash.place import Place, opened
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +45,9 @@ class Ledger:
         self.answered[append] = Acknowledged(message_id, seq)
 
 
-def examine(path: Path, ledger: Ledger) -> list[str]:
-    """Every way in which the file is not as the ledger and chatkeep's own promises say."""
-    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
-    connection.set_busy_timeout(10_000)
+def examine(place: Place, ledger: Ledger) -> list[str]:
+    """Every way in which the database is not as the ledger and chatkeep's own promises say."""
+    connection = opened(place)
     try:
         connection.execute("BEGIN")
         return [

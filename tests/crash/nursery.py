@@ -20,10 +20,11 @@ from chatkeep.cli import logs
 from chatkeep.cli.serve import _serve
 from chatkeep.config import ProviderSettings, Settings
 from chatkeep.edge import server
-from chatkeep.store import sqlite_writer
-from tests.crash import faults
+from chatkeep.store import postgres, sqlite_writer
+from tests.crash import faults, skewed
+from tests.crash.place import Engine
 
-PRELOADED = (logs, server, wiring)
+PRELOADED = (logs, postgres, server, wiring)
 OFTEN_S, OFTEN_BYTES = 0.02, 64 * 1024
 
 
@@ -32,6 +33,7 @@ class Wanted:
     """Where the server keeps its data and writes what it says; `folds_often` lets it die in checkpoints too.
 
     `settings` go before those that all have; `fault` is where it ends itself (`tests.crash.faults`), at which pass.
+    `clock_off_s`: its machine's clock is so far off.
     """
 
     data: str
@@ -41,6 +43,7 @@ class Wanted:
     settings: dict[str, Any] = field(default_factory=dict)
     fault: str | None = None
     at_pass: int = 1
+    clock_off_s: float = 0.0
 
     def line(self) -> str:
         """As the nursery reads it."""
@@ -66,7 +69,10 @@ def serve(wanted: Wanted) -> int:
         **wanted.settings,
     )
     if wanted.fault is not None:
-        faults.set_trap(wanted.fault, wanted.at_pass)
+        engine: Engine = "sqlite" if settings.database_url is None else "postgres"
+        faults.set_trap(engine, wanted.fault, wanted.at_pass)
+    if wanted.clock_off_s:
+        skewed.set_off(wanted.clock_off_s)
     return _serve(settings)
 
 

@@ -1,4 +1,4 @@
-"""A data folder, the lives of its server, chats with verbs under way, and readers who outlive every server.
+"""A data folder, or a database, the lives of its servers, chats with verbs under way, and readers who outlive them.
 
 What clients were told is noted, and `judge` compares it with the file, with what readers saw, and with the server's own
 answers. A stage knows nothing of how its servers die.
@@ -20,6 +20,7 @@ import aiohttp
 from tests.crash.journal_judge import against, examine_journals, journal
 from tests.crash.ledger import Ledger, examine
 from tests.crash.nursery import Wanted
+from tests.crash.place import Place, place_of
 from tests.crash.process import Nursery, ServerProcess
 from tests.crash.storyteller import Storyteller, is_told, question
 from tests.journal_reader import API, BROKEN, TRANSPORTS, Reader, Transport
@@ -90,17 +91,18 @@ class Stage:
     reading: list[asyncio.Future[None]] = field(default_factory=list)
 
     @property
-    def database(self) -> Path:
-        return self.data / "chatkeep.db"
+    def database(self) -> Place:
+        return place_of(self.settings, self.data)
 
-    def wanted(self, *, folds_often: bool = False, fault: str | None = None, at_pass: int = 1) -> Wanted:
-        """The next life of the server."""
-        log = str(self.data.with_name("server.log"))
-        return Wanted(str(self.data), log, self.upstream.base_url, folds_often, self.settings, fault, at_pass)
+    def wanted(self, name: str = "server", **more: Any) -> Wanted:
+        """The next life of a server; `more` as `Wanted` has it. Of several at once each has its name."""
+        log = str(self.data.with_name(f"{name}.log"))
+        settings = {**self.settings, "node_name": name}
+        return Wanted(str(self.data), log, self.upstream.base_url, settings=settings, **more)
 
-    async def serve(self, *, is_fresh: bool = False, **more: Any) -> ServerProcess:
+    async def serve(self, name: str = "server", *, is_fresh: bool = False, **more: Any) -> ServerProcess:
         """Start a server that takes requests."""
-        server = ServerProcess(self.wanted(**more), None if is_fresh else self.nursery)
+        server = ServerProcess(self.wanted(name, **more), None if is_fresh else self.nursery)
         await server.start()
         self.key = server.key or self.key
         return server

@@ -20,6 +20,7 @@ import pytest
 from chatkeep.domain.run import INTERRUPTED
 from tests.crash.ledger import Append, Ledger, examine
 from tests.crash.nursery import Wanted
+from tests.crash.place import Place, doctor_finds, leases_s, place_of, settings_on
 from tests.crash.process import Nursery, ServerProcess
 from tests.upstream import Script, ScriptedUpstream
 
@@ -40,14 +41,15 @@ class Folder:
     chats: list[str] = field(default_factory=list)
     ledger: Ledger = field(default_factory=Ledger)
     asked: list[tuple[str, str]] = field(default_factory=list)  # chats whose run was cut, with their keys
+    settings: dict[str, Any] = field(default_factory=dict)
 
     @property
-    def database(self) -> Path:
-        return self.data / "chatkeep.db"
+    def database(self) -> Place:
+        return place_of(self.settings, self.data)
 
     async def serve(self, *, is_fresh: bool = False, folds_often: bool = False) -> ServerProcess:
         log = str(self.data.with_name("server.log"))
-        wanted = Wanted(str(self.data), log, self.upstream.base_url, folds_often)
+        wanted = Wanted(str(self.data), log, self.upstream.base_url, folds_often, self.settings)
         server = ServerProcess(wanted, None if is_fresh else self.nursery)
         await server.start()
         self.key = server.key or self.key
@@ -119,6 +121,12 @@ async def folder(tmp_path: Path) -> AsyncIterator[Folder]:
             yield Folder(tmp_path / "data", upstream, nursery)
 
 
+@pytest.fixture
+async def on_postgres(folder: Folder, request: pytest.FixtureRequest) -> Folder:
+    folder.settings = settings_on("postgres", request)
+    return folder
+
+
 async def test_twenty_kills(folder: Folder) -> None:
     await kill_again_and_again(folder, seed=5, rounds=20)
 
@@ -127,6 +135,16 @@ async def test_twenty_kills(folder: Folder) -> None:
 @pytest.mark.parametrize("seed", range(10, 15))
 async def test_fifty_kills_each(folder: Folder, seed: int) -> None:
     await kill_again_and_again(folder, seed=seed, rounds=50)
+
+
+async def test_a_kill_on_postgres(on_postgres: Folder) -> None:
+    await kill_again_and_again(on_postgres, seed=6, rounds=1)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(15, 20))
+async def test_fifty_kills_each_on_postgres(on_postgres: Folder, seed: int) -> None:
+    await kill_again_and_again(on_postgres, seed=seed, rounds=50)
 
 
 @pytest.mark.long
@@ -148,6 +166,7 @@ async def kill_again_and_again(folder: Folder, *, seed: int, rounds: int, is_fre
         assert examine(folder.database, folder.ledger) == [], name
     await server.kill()
     assert len(folder.ledger.answered) > rounds * 50
+    assert await doctor_finds(folder.settings, folder.data) == []
 
 
 async def furnish(folder: Folder, client: Client) -> None:
@@ -202,6 +221,10 @@ async def one_round(folder: Folder, server: ServerProcess, random: Random, name:
 async def settle(folder: Folder, client: Client) -> None:
     """After the restart: the cut run is told truly, and what was under way is asked again and done once."""
     chat_id, key = folder.asked[-1]
+    async with asyncio.timeout(leases_s(folder.settings) or None):
+        while (await client.ask("GET", f"/chats/{chat_id}"))[1]["status"] == "generating":
+            assert folder.settings, "a dead run is running"
+            await asyncio.sleep(0.05)
     for _ in range(2):
         _, chat, _ = await client.ask("GET", f"/chats/{chat_id}")
         assert (chat["status"], chat["last_error"]) == ("error", INTERRUPTED)

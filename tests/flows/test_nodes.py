@@ -39,7 +39,7 @@ async def both(
 
 async def test_each_is_listed_until_it_ends(both: tuple[World, World], tmp_path: Path) -> None:
     for world in both:
-        await nodes.beat(world.system, streams_count=2, runs_count=0)
+        await nodes.beat(world.system, streams_count=2, run_ids=())
     found = await nodes.living(both[0].system)
     assert [(each.name, each.version, each.streams) for each in found] == [
         ("a", __version__, 2),
@@ -73,7 +73,7 @@ async def test_a_reader_at_one_hears_of_what_the_other_writes(both: tuple[World,
 async def test_streams_of_one_caller_are_counted_together(both: tuple[World, World]) -> None:
     a, b = both
     for world in both:
-        await nodes.beat(world.system, streams_count=0, runs_count=0)
+        await nodes.beat(world.system, streams_count=0, run_ids=())
     ctx_a, ctx_b = a._operator(a.owner), b._operator(a.owner)
     async with a.server.house.streams.admitted(ctx_a), b.server.house.streams.admitted(ctx_b):
         async with b.server.house.streams.admitted(ctx_b):
@@ -88,7 +88,7 @@ async def test_streams_of_one_caller_are_counted_together(both: tuple[World, Wor
     for world in both:
         await world.server.house.streams.tell()
     b.clock.advance(31)
-    await nodes.beat(a.system, streams_count=0, runs_count=0)
+    await nodes.beat(a.system, streams_count=0, run_ids=())
     async with AsyncExitStack() as stack:  # and those of a node that is heard of no more do not count
         for _ in range(3):
             await stack.enter_async_context(a.server.house.streams.admitted(ctx_a))

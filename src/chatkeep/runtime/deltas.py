@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from chatkeep.domain.errors import LeaseLost, StoreBusy, StoreFull, Unavailable
+from chatkeep.domain.errors import LeaseLost, StoreBusy, StoreFull, StoreLost, Unavailable
 from chatkeep.domain.event import EventKind
 from chatkeep.domain.ids import ChatId, OrganisationId
 from chatkeep.domain.run import Run
@@ -39,6 +39,7 @@ class Growing:
         self.started = started
         self.is_begun = started.is_begun
         self._unsaid: list[tuple[EventKind, list[str]]] = []
+        self._is_cut = False
 
     def __bool__(self) -> bool:
         """Whether there is anything to be written."""
@@ -47,6 +48,8 @@ class Growing:
     def add(self, kind: EventKind, text: str) -> None:
         """Put a piece behind the others; those of one kind become one."""
         unsaid = self._unsaid
+        if self._is_cut:
+            return
         if unsaid and unsaid[-1][0] == kind:
             unsaid[-1][1].append(text)
         else:
@@ -56,6 +59,11 @@ class Growing:
         """The next piece."""
         kind, texts = self._unsaid.pop(0)
         return Said(kind, "".join(texts))
+
+    def cut(self) -> None:
+        """Nobody knows whether the last piece was written: the answer ends with what is durable, without a gap."""
+        self._is_cut = True
+        self._unsaid.clear()
 
     def put_back(self, said: Said) -> None:
         """It was not written after all."""
@@ -80,6 +88,8 @@ class DeltaWriter:
     def add(self, growing: Growing, kind: EventKind, text: str) -> None:
         """Have the next piece written with the next tick."""
         growing.add(kind, text)
+        if not growing:
+            return
         self._due[growing] = None
         if self._task is None:
             self._task = asyncio.create_task(self._work(), name="delta writer")
@@ -135,6 +145,12 @@ class DeltaWriter:
     ) -> Unavailable | None:
         try:
             refused = await write(pieces)
+        except StoreLost as trouble:
+            for growing in pieces:  # they may be written or not: again, and they might be there twice
+                growing.cut()
+                self._due.pop(growing, None)
+                self._on_refused(growing.started.run)
+            return trouble
         except Unavailable as trouble:
             for growing, said in pieces.items():
                 growing.put_back(said)

@@ -22,13 +22,30 @@ async def keep_alive(system: System, runner: Runner, streams: Streams) -> None:
     """Give signs of life until cancelled, and stop what somebody asked to stop by way of another process."""
     while True:
         try:
-            asked = await nodes.beat(system, streams_count=streams.count, runs_count=runner.running_count)
+            asked = await nodes.beat(system, streams_count=streams.count, run_ids=runner.running)
             for _, run_id in asked:
                 runner.stop(run_id)
             await streams.tell()
         except ChatkeepError as error:
             log.warning("no sign of life could be given", code=error.code)
         await asyncio.sleep(system.limits.lease_renewal_s)
+
+
+async def answer_summons(system: System, runner: Runner, *, resume: Resume) -> None:
+    """Look after runs as soon as another process asks for it, until cancelled: stop ours that are to stop, take over
+    those given back. Without it the same is done, later, by `keep_alive` and the sweeper.
+    """
+    summoned = asyncio.Event()
+    system.store.heed(summoned.set)
+    while True:
+        await summoned.wait()
+        summoned.clear()
+        try:
+            for run_id in await leases.asked_to_stop(system) if runner.running else ():
+                runner.stop(run_id)
+            await recover(system, runner, resume=resume)
+        except ChatkeepError as error:
+            log.warning("a summons could not be answered", code=error.code)
 
 
 async def recover(system: System, runner: Runner, *, resume: Resume, is_alone: bool = False) -> int:

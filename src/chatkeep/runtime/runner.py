@@ -127,12 +127,20 @@ class Runner:
         return run_id in self._tasks
 
     def stop(self, run_id: RunId) -> None:
-        """End a run that somebody asked to stop, if it is ours; what it has said is kept."""
-        self._interrupt(run_id, "stop")
+        """End a run that somebody asked to stop; what it has said is kept. Where it is not ours, its holder is told."""
+        if self.holds(run_id):
+            self._interrupt(run_id, "stop")
+        else:
+            self._system.store.summon()
+
+    @property
+    def running(self) -> tuple[RunId, ...]:
+        """The runs that are under way."""
+        return tuple(self._tasks)
 
     @property
     def running_count(self) -> int:
-        """How many runs are under way."""
+        """How many they are."""
         return len(self._tasks)
 
     def begin_drain(self, seconds: float) -> None:
@@ -223,6 +231,7 @@ class Runner:
         """Give the run back for another process to go on with; where that fails it ends here, as interrupted."""
         try:
             if await leases.release(self._system, live.run, rest, tuple(live.sources.values())):
+                self._system.store.summon()
                 live.fail(ShuttingDown())
                 return True
         except Unavailable as failure:

@@ -61,6 +61,15 @@ async def is_to_stop(system: System, run: Run) -> bool:
     return found is not None and found.epoch == run.epoch and found.stop_requested_at is not None
 
 
+async def asked_to_stop(system: System) -> list[RunId]:
+    """Those of this process's runs that somebody wants stopped."""
+
+    async def body(tx: Transaction) -> list[tuple[OrganisationId, RunId]]:
+        return await runs.asked_to_stop(tx, system.node)
+
+    return [run_id for _, run_id in await system.store.peek(None, body)]
+
+
 async def unheld(system: System, *, is_alone: bool) -> list[Unheld]:
     """Runs that nobody works on. `is_alone`: nobody else can work on this store, so whatever is not ours is dead."""
 
@@ -155,7 +164,9 @@ async def _take(tx: Transaction, system: System, run_id: RunId) -> Run | None:
     run = await runs.get(tx, run_id)  # again, now that nobody else writes in its chat
     if run is None or run.state != "running":
         return None
-    if run.holder == system.node and run.lease_until > system.clock.now_us():
+    # Another one may have taken it just now, and is at work; but where there is one server, all others are dead.
+    may_live = run.holder == system.node or system.store.is_shared
+    if run.holder is not None and may_live and run.lease_until > system.clock.now_us():
         return None
     epoch = await runs.take(tx, run, system.node, lease_until=_lease(system))
     return None if epoch is None else replace(run, epoch=epoch, holder=system.node)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from chatkeep import __version__
 from chatkeep.domain.errors import RateLimited, StoreRefused
 from chatkeep.domain.ids import OrganisationId, PrincipalId, RunId
@@ -16,8 +18,11 @@ STREAMS_RETRY_S = 5
 Named = tuple[OrganisationId, RunId]
 
 
-async def beat(system: System, *, streams_count: int, runs_count: int) -> list[Named]:
-    """Tell that this node lives and prolong the leases of its runs; returns those that somebody wants stopped."""
+async def beat(system: System, *, streams_count: int, run_ids: Sequence[RunId]) -> list[Named]:
+    """Tell that this node lives and prolong the leases of these runs; returns those that somebody wants stopped.
+
+    Only of runs that are worked on: one that its holder has lost sight of must run out, whatever else that one does.
+    """
     now = system.clock.now_us()
     node = Node(
         id=system.node,
@@ -26,14 +31,14 @@ async def beat(system: System, *, streams_count: int, runs_count: int) -> list[N
         started_at=system.started_at,
         seen_at=now,
         streams=streams_count,
-        runs=runs_count,
+        runs=len(run_ids),
     )
 
     async def body(tx: Transaction) -> list[Named]:
         await nodes.seen(tx, node)
-        if not runs_count:
+        if not run_ids:
             return []
-        await runs.renew(tx, system.node, lease_until=now + int(system.limits.lease_s * US))
+        await runs.renew(tx, system.node, run_ids, lease_until=now + int(system.limits.lease_s * US))
         return await runs.asked_to_stop(tx, system.node)
 
     return await system.store.write(None, body)

@@ -54,6 +54,7 @@ class Transaction(Protocol):
 
 Listener: TypeAlias = Callable[[Sequence[Event]], None]
 Elsewhere: TypeAlias = Callable[[Sequence[tuple[Place, int]]], None]
+Summoned: TypeAlias = Callable[[], None]
 Body: TypeAlias = Callable[[Transaction], Awaitable[T]]
 
 
@@ -97,6 +98,16 @@ class Store(Protocol):
         """Have `listener` called on the event loop with what other processes have committed, as far as they tell: each
         chat and its newest sequence.
         """
+        ...
+
+    def summon(self) -> None:
+        """Have the other processes look after runs soon: one was given back, or one of theirs is to stop. It may be
+        lost; they also look now and then.
+        """
+        ...
+
+    def heed(self, listener: Summoned) -> None:
+        """Have `listener` called on the event loop when another process summons."""
         ...
 
     def moment(self) -> Hashable | None:

@@ -12,7 +12,7 @@ from chatkeep.domain.errors import ShuttingDown
 from chatkeep.domain.ids import OrganisationId
 from chatkeep.store import statements
 from chatkeep.store.agreements import refuse_half_copied
-from chatkeep.store.driver import Body, Elsewhere, Listener
+from chatkeep.store.driver import Body, Elsewhere, Listener, Summoned
 from chatkeep.store.postgres_bell import PostgresBell
 from chatkeep.store.postgres_connections import Connections, binding
 from chatkeep.store.postgres_migrate import migrate
@@ -92,6 +92,14 @@ class PostgresStore:
     def hear(self, listener: Elsewhere) -> None:
         """Have `listener` called with what other nodes have committed."""
         self._bell.hear(listener)
+
+    def summon(self) -> None:
+        """Have the other nodes look after runs soon."""
+        self._bell.summon()
+
+    def heed(self, listener: Summoned) -> None:
+        """Have `listener` called when another node summons."""
+        self._bell.heed(listener)
 
     def moment(self) -> None:
         """Only the server can tell."""

@@ -2,12 +2,14 @@
 
 A notice names organisation, chat and sequence, never what was said: row-level security does not reach it. Notices are
 sent after the commit, many chats in one, and may be lost with their sender: whoever waits also looks now and then.
+A notice of no chat is a summons: there are runs to look after.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from time import monotonic
 from typing import Any
 
@@ -17,7 +19,7 @@ import structlog
 
 from chatkeep.domain.event import Event
 from chatkeep.domain.ids import ChatId, OrganisationId
-from chatkeep.store.driver import Elsewhere, Place
+from chatkeep.store.driver import Elsewhere, Place, Summoned
 from chatkeep.store.postgres_connections import connect
 from chatkeep.store.postgres_errors import ENGINE_ERRORS
 from chatkeep.store.postgres_moment import DatabaseClock
@@ -28,6 +30,8 @@ NOTICE_CHATS_MAX = 60
 """In one notice, which may have 8,000 bytes."""
 PULSE_S = 1.0
 SILENCE_S = 4.0
+LAST_WORDS_S = 0.5
+SUMMONS = "[]"
 
 
 class PostgresBell:
@@ -38,7 +42,11 @@ class PostgresBell:
         self._clock = clock
         self._unsaid: dict[Place, int] = {}
         self._has_news = asyncio.Event()
+        self._is_silent = asyncio.Event()
+        self._is_silent.set()
+        self._is_summoning = False
         self._listeners: list[Elsewhere] = []
+        self._summoned: list[Summoned] = []
         self._task: asyncio.Task[None] | None = None
         self._heard_s = monotonic()
         self._own_id = 0
@@ -47,14 +55,21 @@ class PostgresBell:
         """Have `listener` told of events that other nodes have committed: each chat, and its newest sequence."""
         self._listeners.append(listener)
 
+    def heed(self, listener: Summoned) -> None:
+        """Have `listener` called when another node summons."""
+        self._summoned.append(listener)
+
     def start(self) -> None:
         """Begin; again without harm. Needs a running loop."""
         if self._task is None:
             self._task = asyncio.create_task(self._work(), name="store bell")
 
     async def close(self) -> None:
-        """End."""
+        """Say what is unsaid, if that is quickly done, and end: who goes on with our work is waiting for it."""
         if self._task is not None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LAST_WORDS_S):
+                    await self._is_silent.wait()
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
@@ -67,6 +82,13 @@ class PostgresBell:
         """Have the other nodes told of these."""
         for event in events:
             self._unsaid[event.organisation_id, event.chat_id] = event.seq
+        self._is_silent.clear()
+        self._has_news.set()
+
+    def summon(self) -> None:
+        """Have the other nodes look after runs."""
+        self._is_summoning = True
+        self._is_silent.clear()
         self._has_news.set()
 
     async def _work(self) -> None:
@@ -98,6 +120,11 @@ class PostgresBell:
             self._has_news.clear()
             unsaid, self._unsaid = self._unsaid, {}
             await self._send(connection, [(*place, seq) for place, seq in unsaid.items()])
+            if self._is_summoning:
+                self._is_summoning = False
+                await connection.execute("SELECT pg_notify($1, $2)", CHANNEL, SUMMONS)
+            if not self._has_news.is_set():
+                self._is_silent.set()
 
     async def _pulse(self, connection: asyncpg.Connection) -> None:
         began_s = monotonic()
@@ -115,6 +142,10 @@ class PostgresBell:
 
     def _told(self, _connection: object, sender: int, _channel: str, notice: Any) -> None:
         if sender == self._own_id:
+            return
+        if notice == SUMMONS:
+            for summoned in self._summoned:
+                summoned()
             return
         news = [((OrganisationId(org), ChatId(chat)), seq) for org, chat, seq in orjson.loads(notice)]
         for listener in self._listeners:

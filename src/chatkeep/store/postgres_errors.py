@@ -15,7 +15,13 @@ _LOST = (
     asyncpg.InternalClientError,
 )
 
-ENGINE_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+ENGINE_ERRORS = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # of a connection that was told of the server's end while nobody used it, for one
+    OSError,
+    TimeoutError,
+)
 """All that the engine and the way to it raise; but one that is a `ValueError` too is a value of the wrong type."""
 
 CONTENDED = (

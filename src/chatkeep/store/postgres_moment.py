@@ -7,11 +7,16 @@ ask while a look is under way share the next one, so a thousand who ask cost one
 from __future__ import annotations
 
 import asyncio
+from math import inf
 from time import monotonic
+from typing import TypeAlias
 
 from chatkeep.domain.errors import ChatkeepError
 from chatkeep.domain.text import US
-from chatkeep.store.postgres_connections import Connections
+from chatkeep.store.postgres_connections import Connections, Lent
+
+Moment: TypeAlias = tuple[Lent, str]
+"""With the connection it was found by: a server that crashed may use the numbers of transactions again."""
 
 
 class Moments:
@@ -19,16 +24,16 @@ class Moments:
 
     def __init__(self, connections: Connections) -> None:
         self.connections = connections
-        self._waiting: list[asyncio.Future[str]] = []
+        self._waiting: list[asyncio.Future[Moment]] = []
         self._looking: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    async def now(self) -> str:
+    async def now(self) -> Moment:
         """Equal to an earlier value only if nothing was committed in between. Raises `StoreBusy`, `StoreLost`."""
         loop = self._loop
         if loop is None:
             loop = self._loop = asyncio.get_running_loop()
-        told: asyncio.Future[str] = loop.create_future()
+        told: asyncio.Future[Moment] = loop.create_future()
         self._waiting.append(told)
         if self._looking is None:
             self._looking = loop.create_task(self._look(), name="store moment")
@@ -39,10 +44,11 @@ class Moments:
             while self._waiting:
                 await asyncio.sleep(0)  # whoever asks in the same turn of the loop
                 waiting, self._waiting = self._waiting, []
-                found: str | ChatkeepError
+                found: Moment | ChatkeepError
                 try:
                     async with self.connections.borrow() as lent:
-                        found = await lent.connection.fetchval("SELECT pg_current_snapshot()::text")
+                        snapshot = await lent.connection.fetchval("SELECT pg_current_snapshot()::text")
+                    found = lent, snapshot
                 except ChatkeepError as error:
                     found = error
                 for told in waiting:
@@ -56,12 +62,17 @@ class Moments:
             self._looking = None
 
 
+DRIFT = 1e-4
+"""How much a machine's steady clock may be off from the database's, in a second."""
+
+
 class DatabaseClock:
     """The database's time, the same for all its nodes: read there now and then, counted on by this machine's steady
-    clock. Its error is at most half the time that the last reading took.
+    clock. A reading is off by at most half the time it took: one that took long does not replace a better one.
     """
 
     def __init__(self, now_us: int, took_s: float = 0.0) -> None:
+        self._offset_us, self._error_s, self._read_s = 0, inf, monotonic()
         self.correct(now_us, took_s)
 
     def now_us(self) -> int:
@@ -70,4 +81,10 @@ class DatabaseClock:
 
     def correct(self, now_us: int, took_s: float) -> None:
         """The database's time was read; that took so long and is over just now."""
-        self._offset_us = now_us + int(took_s / 2 * US) - int(monotonic() * US)
+        read_s = monotonic()
+        offset_us = now_us + int(took_s / 2 * US) - int(read_s * US)
+        error_s = took_s / 2
+        known_s = self._error_s + DRIFT * (read_s - self._read_s)
+        was_set = abs(offset_us - self._offset_us) > (error_s + known_s) * US
+        if error_s <= known_s or was_set:
+            self._offset_us, self._error_s, self._read_s = offset_us, error_s, read_s

@@ -3,7 +3,8 @@
 What waits when a lane is free shares its next transaction. A body that fails after it has written spoils that for the
 others: all is undone, and those before it, it alone, and those after it are run again as transactions of their own.
 A connection that breaks before the commit costs a new try; one that breaks in it is followed by the question to the
-server whether the transaction was committed, so that what is told to the caller is true.
+server whether the transaction was committed, so that what is told to the caller is true. Each transaction leaves its
+number in `commits`: what the server tells of a transaction by its id may be about another one, after a crash.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from chatkeep.domain.errors import ShuttingDown, StoreBusy, StoreLost
 from chatkeep.domain.event import Event
 from chatkeep.domain.ids import OrganisationId
 from chatkeep.store.driver import Body, Listener
-from chatkeep.store.postgres_connections import binding, connect
+from chatkeep.store.postgres_connections import SYSTEM, binding, connect
 from chatkeep.store.postgres_errors import CONTENDED, ENGINE_ERRORS, is_connection_lost, told
 from chatkeep.store.postgres_transaction import PostgresTransaction
 from chatkeep.store.statements import Numbered
@@ -33,6 +34,13 @@ ATTEMPTS_MAX = 3
 RETRY_S = 0.25
 OUTCOME_PATIENCE_S = 10.0
 """How long it is asked what became of a commit whose connection broke."""
+FORGET_LANES = "DELETE FROM commits WHERE at < clock_timestamp() - interval '1 day'"
+NEW_LANE = "INSERT INTO commits DEFAULT VALUES RETURNING lane"
+MARK = """
+INSERT INTO commits (lane, number) VALUES ($1, $2)
+ON CONFLICT (lane) DO UPDATE SET number = excluded.number, at = clock_timestamp()
+RETURNING pg_current_xact_id()::text
+"""
 
 
 @dataclass(slots=True)
@@ -120,6 +128,8 @@ class _Lane:
         self._url = url
         self._sql = sql
         self._connection: asyncpg.Connection | None = None
+        self._lane: int | None = None
+        self._number = 0
 
     def drop(self) -> None:
         """Let go of the connection, whatever it is doing."""
@@ -157,11 +167,11 @@ class _Lane:
 
     async def _transaction(self, group: list[_Job]) -> int | None:
         """Run and commit all of them; or the place of the one that spoilt it, when nothing was done."""
-        if self._connection is None or self._connection.is_closed():
-            self._connection = await connect(self._url)
-        connection = self._connection
+        connection = await self._connected()
+        if self._lane is None:
+            self._lane = await _new_lane(connection)
         await connection.execute(f"BEGIN; {binding(group[0].organisation_id)}")
-        bound_to = group[0].organisation_id
+        bound_to, has_written = group[0].organisation_id, False
         for place, job in enumerate(group):
             if job.organisation_id != bound_to:
                 await connection.execute(binding(job.organisation_id))
@@ -177,7 +187,8 @@ class _Lane:
                 if transaction.has_written or isinstance(error, asyncpg.PostgresError):
                     await connection.execute("ROLLBACK")
                     return place
-        transaction_id = await connection.fetchval("SELECT pg_current_xact_id_if_assigned()::text")
+            has_written |= transaction.has_written
+        transaction_id = await self._mark(connection) if has_written else None
         try:
             status = await connection.execute("COMMIT")
         except Exception as error:
@@ -188,22 +199,49 @@ class _Lane:
         assert status == "COMMIT", "a body went on after a statement had failed"
         return None
 
+    async def _connected(self) -> asyncpg.Connection:
+        if self._connection is None or self._connection.is_closed():
+            self._connection = await connect(self._url)
+        return self._connection
+
+    async def _mark(self, connection: asyncpg.Connection) -> str:
+        self._number += 1
+        transaction_id: str = await connection.fetchval(MARK, self._lane, self._number)
+        return transaction_id
+
     async def _outcome(self, unknown: _OutcomeUnknown) -> Exception | None:
         """None if it was committed; what to raise if not, or if nobody could tell."""
         until_s = monotonic() + OUTCOME_PATIENCE_S
         while monotonic() < until_s:
             with suppress(*ENGINE_ERRORS):
-                if self._connection is None or self._connection.is_closed():
-                    self._connection = await connect(self._url)
-                status = await self._connection.fetchval(
-                    "SELECT pg_xact_status($1::text::xid8)", unknown.transaction_id
-                )
-                if status == "committed":
-                    return None
-                if status == "aborted":
-                    return ConnectionResetError("the connection broke before the commit")
+                connection = await self._connected()
+                if not await _is_under_way(connection, unknown.transaction_id):
+                    is_committed = await _has_mark(connection, self._lane, self._number)
+                    return None if is_committed else ConnectionResetError("it broke before the commit")
             await asyncio.sleep(RETRY_S)
         return StoreLost("The database went away while this was being written; whether it was is not known.")
+
+
+async def _new_lane(connection: asyncpg.Connection) -> int:
+    async with connection.transaction():
+        await connection.execute(f"SET LOCAL ROLE {SYSTEM}; {FORGET_LANES}")
+        lane: int = await connection.fetchval(NEW_LANE)
+        return lane
+
+
+async def _is_under_way(connection: asyncpg.Connection, transaction_id: str) -> bool:
+    """Whether it may still be committed: the server may learn late that its client is gone."""
+    try:
+        status = await connection.fetchval("SELECT pg_xact_status($1::text::xid8)", transaction_id)
+    except asyncpg.InvalidParameterValueError:  # "in the future": the server crashed before it knew of it
+        return False
+    return bool(status == "in progress")
+
+
+async def _has_mark(connection: asyncpg.Connection, lane: int | None, number: int) -> bool:
+    async with connection.transaction():
+        await connection.execute(f"SET LOCAL ROLE {SYSTEM}")
+        return bool(await connection.fetchval("SELECT number FROM commits WHERE lane = $1", lane) == number)
 
 
 def _failed(group: list[_Job], error: BaseException) -> list[_Job]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from chatkeep.domain.ids import ChatId, OrganisationId, RunId
@@ -104,9 +105,9 @@ async def take(tx: Transaction, run: Run, holder: str, *, lease_until: int) -> i
     return None if row is None else int(row[0])
 
 
-async def renew(tx: Transaction, holder: str, *, lease_until: int) -> int:
-    """Prolong all leases of a holder (system work); how many."""
-    return await tx.run("system_runs_renew", holder=holder, lease_until=lease_until)
+async def renew(tx: Transaction, holder: str, run_ids: Sequence[RunId], *, lease_until: int) -> int:
+    """Prolong a holder's leases of these runs (system work); how many."""
+    return await tx.run("system_runs_renew", holder=holder, ids=write_json(run_ids), lease_until=lease_until)
 
 
 async def release(tx: Transaction, run: Run, *, now: int) -> bool:

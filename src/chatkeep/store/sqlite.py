@@ -19,7 +19,7 @@ from chatkeep.domain.event import Event
 from chatkeep.domain.ids import OrganisationId
 from chatkeep.store import statements
 from chatkeep.store.agreements import check_whole
-from chatkeep.store.driver import Body, Elsewhere, Listener, Row, Value
+from chatkeep.store.driver import Body, Elsewhere, Listener, Row, Summoned, Value
 from chatkeep.store.sqlite_errors import translate, translated
 from chatkeep.store.sqlite_migrate import (
     migrate,
@@ -166,6 +166,12 @@ class SqliteStore:
 
     def hear(self, listener: Elsewhere) -> None:
         """Nobody tells: there is one server of a file; what commands write is found by looking."""
+
+    def summon(self) -> None:
+        """There is nobody else."""
+
+    def heed(self, listener: Summoned) -> None:
+        """As `hear`."""
 
     async def latest(self) -> bytes | None:
         """As `moment`."""

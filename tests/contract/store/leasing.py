@@ -102,12 +102,14 @@ class RunsContract(Journal):
         ended, abroad = run_of(name="ended"), run_of(organisation=OTHER)
         await self.add(ready, mine, theirs, ended, abroad)
         await self.end(ready, ended)
-        assert await ready.write(None, partial(runs.renew, holder="me", lease_until=500)) == 2
-        leases = [(await self.got(ready, name)).lease_until for name in ("run", "theirs", "ended")]
-        assert leases == [500, 100, 100]
-        assert await self.unheld(ready, now=499) == [
-            Unheld(ACME, RunId("theirs"), 1, False, is_to_stop=False)
-        ]
+        lost = run_of(SECOND, "lost")
+        await self.add(ready, lost)
+        worked_on = [each.id for each in (mine, theirs, ended, abroad)]
+        renew = partial(runs.renew, holder="me", run_ids=worked_on, lease_until=500)
+        assert await ready.write(None, renew) == 2
+        leases = [(await self.got(ready, name)).lease_until for name in ("run", "theirs", "ended", "lost")]
+        assert leases == [500, 100, 100, 100]
+        assert {each.run_id for each in await self.unheld(ready, now=499)} == {"theirs", "lost"}
 
     async def test_a_wish_to_stop_is_kept_once_and_found_by_the_holder(self, ready: Store) -> None:
         beside = run_of(name="beside")

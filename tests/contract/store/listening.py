@@ -134,7 +134,7 @@ class ListenContract:
         heard = Heard(ready)
 
         async def body(tx: Transaction) -> None:
-            await tx.run("system_runs_renew", holder="nobody", lease_until=1)
+            await tx.run("system_runs_renew", holder="nobody", ids="[]", lease_until=1)
             tx.announce(event(7))
 
         await ready.write(None, body)

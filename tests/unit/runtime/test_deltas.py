@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from chatkeep.domain.errors import StoreLost
 from chatkeep.domain.event import Event
 from chatkeep.domain.message import NewMessage
 from chatkeep.domain.run import Run
@@ -237,3 +238,32 @@ async def test_what_a_full_store_did_not_take_is_given_back_when_settled(
         await limit_pages(world, 2**30)
         await done(writer)
         assert await pieces_of(office, started) == []
+
+
+@pytest.mark.parametrize("is_written", [True, False])
+async def test_where_nobody_knows_what_was_written_the_answer_ends_without_a_gap_or_a_word_twice(
+    office: Office, monkeypatch: pytest.MonkeyPatch, is_written: bool
+) -> None:
+    refused: list[Run] = []
+    started, writer = await asked(office), writer_of(office, refused)
+    growing = growing_of(started)
+    store: Any = office.system.store
+    write, is_lost = store.write, False
+
+    async def unknown(*asked_for: Any) -> Any:
+        nonlocal is_lost
+        if is_lost:
+            return await write(*asked_for)
+        is_lost = True
+        if is_written:
+            await write(*asked_for)
+        raise StoreLost("whether it was written is not known")
+
+    monkeypatch.setattr(store, "write", unknown)
+    writer.add(growing, "run.delta", "first")
+    await done(writer)
+    writer.add(growing, "run.delta", "second")
+    await done(writer)
+    assert [run.id for run in refused] == [started.run.id]
+    assert await writer.settle(growing) == ()
+    assert await pieces_of(office, started) == [("run.delta", "first")] * is_written

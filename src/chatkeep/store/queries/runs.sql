@@ -59,9 +59,6 @@ UPDATE runs SET epoch = epoch + 1, holder = :holder, lease_until = :lease_until
 WHERE organisation_id = :organisation_id AND id = :id AND state = 'running' AND epoch = :epoch
 RETURNING epoch;
 
--- name: system_runs_renew!
-UPDATE runs SET lease_until = :lease_until WHERE state = 'running' AND holder = :holder;
-
 -- name: run_release!
 -- Handed over: whoever looks next may take it at once.
 UPDATE runs SET lease_until = :now, holder = NULL
