@@ -43,6 +43,8 @@ MEASURED = (
     "from chatkeep.cli import main\n"
     "main()\n"
 )
+
+pytestmark = pytest.mark.sqlite  # one side is a file; the other one they make
 RSS_MAX_KB = 200 * 1024
 
 

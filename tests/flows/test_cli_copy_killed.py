@@ -38,6 +38,8 @@ from tests.flows.copying import data as data
 from tests.flows.copying import filled as filled
 from tests.flows.copying import kept as kept
 
+pytestmark = pytest.mark.sqlite  # one side is a file; the other one they make
+
 
 @pytest.fixture(scope="module")
 def forks() -> Iterator[Forks]:

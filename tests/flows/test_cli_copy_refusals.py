@@ -26,6 +26,8 @@ from tests.flows.copying import data as data
 from tests.flows.copying import filled as filled
 from tests.flows.copying import kept as kept
 
+pytestmark = pytest.mark.sqlite  # one side is a file; the other one they make
+
 
 def test_a_target_with_rows_of_its_own_is_refused(kept: Kept, postgres_url: str, tmp_path: Path) -> None:
     settings = {"database_url": postgres_url, "local_model": "false"}

@@ -17,7 +17,7 @@ from tests.upstream import DONE, Raw, finish_event, text_event
 from tests.world import World
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-OF_NOBODY = {"nodes", "duties", "sign_ins", "agreements"}
+OF_NOBODY = {"nodes", "duties", "sign_ins", "agreements", "commits"}
 """Tables of the whole server."""
 SAID: dict[str, Any] = {"messages": [{"role": "user", "content": "x"}]}
 

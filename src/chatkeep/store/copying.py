@@ -27,6 +27,7 @@ NOT_COPIED: Mapping[str, str] = {
     "nodes": "tells which servers run now",
     "duties": "tells which of those servers does what",
     "open_streams": "tells what is open at those servers",
+    "commits": "tells their connections what became of a commit that was cut off",
 }
 """Tables of running servers, and nothing runs while it is copied: what would be copied is not true any more."""
 
@@ -166,14 +167,14 @@ def agreed(
     """The tables to copy, each after those it refers to, and those to leave out. Raises `StoreRefused` if both sides do
     not have the same.
     """
-    for name in sorted(ours.keys() ^ theirs.keys()):
+    for name in sorted((ours.keys() ^ theirs.keys()) - NOT_COPIED.keys()):
         where = source.name if name in ours else target.name
         raise StoreRefused(f"The table {name} is in {where} only: nothing can be copied.")
-    for name, table in ours.items():
-        _agree(source, table, target, theirs[name])
+    both = sorted(ours.keys() & theirs.keys())
+    for name in both:
+        _agree(source, ours[name], target, theirs[name])
     graph = {
-        name: sorted((table.references | theirs[name].references) - {name})
-        for name, table in sorted(ours.items())
+        name: sorted((ours[name].references | theirs[name].references) - {name}) for name in sorted(both)
     }
     order = [ours[name] for name in TopologicalSorter(graph).static_order()]
     copied = [table for table in order if table.name not in NOT_COPIED]
