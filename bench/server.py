@@ -85,7 +85,12 @@ class Running:
 
 @contextmanager
 def chatkeep(
-    folder: Path, key: str = "", *, program: Sequence[str] = (), settings: Mapping[str, str] = NOBODY
+    folder: Path,
+    key: str = "",
+    *,
+    program: Sequence[str] = (),
+    settings: Mapping[str, str] = NOBODY,
+    core: int = _CORES[0],
 ) -> Iterator[Running]:
     """`chatkeep serve` as it comes, on the data in `folder` and with all it writes in a file there.
 
@@ -98,20 +103,20 @@ def chatkeep(
     # Bytecode is there after an installation; a shell that forbids it would make every start compile anew.
     command = ["env", "-u", "PYTHONDONTWRITEBYTECODE", *chosen, *started, "serve"]
     command += ["--host", HOST, "--port", str(port), "--data", str(folder / "data")]
-    with _process(command, folder / "said") as (pid, began):
+    with _process(command, folder / "said", core) as (pid, began):
         start_s = _until_up(port, "/health", began)
         yield Running(port, pid, key or _key(folder / "said"), start_s)
 
 
 @contextmanager
-def databases(engine: str) -> Iterator[Callable[[], Mapping[str, str]]]:
+def databases(engine: str, cores: Sequence[int] = _CORES[-1:]) -> Iterator[Callable[[], Mapping[str, str]]]:
     """What gives each server the settings for a place of its own: its folder, or a database of a PostgreSQL that is as
-    durable as it comes and runs on the load's core.
+    durable as it comes and runs on `cores`, by default the load's.
     """
     if engine == "sqlite":
         yield lambda: NOBODY
         return
-    keep_off()
+    os.sched_setaffinity(0, cores)
     with Postgres.temporary(is_durable=True) as postgres, Databases(postgres.superuser_url) as made:
         yield lambda: {**NOBODY, "CHATKEEP_DATABASE_URL": made.fresh()}
 
@@ -152,9 +157,9 @@ def free_port() -> int:
 
 
 @contextmanager
-def _process(command: list[str], said: Path) -> Iterator[tuple[int, float]]:
+def _process(command: list[str], said: Path, core: int = _CORES[0]) -> Iterator[tuple[int, float]]:
     with said.open("wb") as file:
-        os.sched_setaffinity(0, {_CORES[0]})  # for the child, whose threads all inherit it
+        os.sched_setaffinity(0, {core})  # for the child, whose threads all inherit it
         began = time.perf_counter()
         process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
         keep_off()
