@@ -61,6 +61,7 @@ async def test_three_restarts(stage: Stage, postgres: Postgres) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1200)
 async def test_ten_minutes_of_restarts(stage: Stage, postgres: Postgres) -> None:
     random, pauses_s = Random(2), list[float]()
     while sum(pauses_s) < 600:
