@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -44,6 +45,15 @@ def database(engine: str, request: pytest.FixtureRequest, monkeypatch: pytest.Mo
     url: str = request.getfixturevalue("postgres_url")
     monkeypatch.setenv("CHATKEEP_DATABASE_URL", url)
     return url
+
+
+@pytest.fixture
+def superuser_url(database: str | None, request: pytest.FixtureRequest) -> str | None:
+    """The same database for whom row-level security does not bind; None for files."""
+    if database is None:
+        return None
+    postgres: str = request.getfixturevalue("postgres")
+    return urlsplit(postgres)._replace(path=urlsplit(database).path).geturl()
 
 
 @pytest.fixture

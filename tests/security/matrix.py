@@ -42,14 +42,14 @@ def expected(row: Row, column: str, manners: Manners) -> int:
 async def check_column(matrix: Matrix, table: Table, row: Row, column: str) -> None:
     """One caller asks for A's things: the declared status, and nothing changed or told where refused."""
     await matrix.restore()
-    before = matrix.ledger.digest(matrix.a.organisation_id)
+    before = await matrix.ledger.digest(matrix.a.organisation_id)
     answer = await matrix.ask(table, fill(table, row, matrix.a.ids, {}), matrix.secret(column, row))
     wanted = expected(row, column, table.manners)
     assert answer.status_code == wanted, (
         f"{column} got {answer.status_code}, not {wanted}: {answer.text[:300]}"
     )
     if answer.status_code >= 400:
-        assert matrix.ledger.digest(matrix.a.organisation_id) == before, (
+        assert await matrix.ledger.digest(matrix.a.organisation_id) == before, (
             f"{column} was refused and changed rows"
         )
         if column in DEAD:
@@ -103,12 +103,12 @@ async def check_twin(matrix: Matrix, table: Table, row: Row) -> None:
                 assert answer.status_code == wanted, (
                     f"{answer.status_code}, not {wanted}: {answer.text[:300]}"
                 )
-            after = matrix.ledger.digest(twin.organisation_id)
+            after = await matrix.ledger.digest(twin.organisation_id)
             await matrix.restore(twin)
             await matrix.ledger.erase(matrix.a.organisation_id)
             alone = await matrix.ask(table, asked, caller.key)
             _check_same("with A and without", alone, answer, frozenset())
-            assert matrix.ledger.digest(twin.organisation_id) == after, (
+            assert await matrix.ledger.digest(twin.organisation_id) == after, (
                 "A's rows were felt in the twin's rows"
             )
 
@@ -128,9 +128,9 @@ async def check_idempotency(matrix: Matrix, table: Table, row: Row) -> None:
 
 
 async def _as_twin(matrix: Matrix, table: Table, asked: Asked, key: str, **headers: str) -> httpx.Response:
-    before = matrix.ledger.digest(matrix.a.organisation_id)
+    before = await matrix.ledger.digest(matrix.a.organisation_id)
     answer = await matrix.ask(table, asked, key, **headers)
-    assert matrix.ledger.digest(matrix.a.organisation_id) == before, "the twin changed A's rows"
+    assert await matrix.ledger.digest(matrix.a.organisation_id) == before, "the twin changed A's rows"
     check_silence(matrix, answer, frozenset(matrix.a.ids.values()))
     return answer
 
@@ -167,10 +167,12 @@ async def _as_stranger(
     matrix: Matrix, table: Table, row: Row, instead: Mapping[Place, str]
 ) -> httpx.Response:
     await matrix.restore()
-    before = matrix.ledger.digest(matrix.a.organisation_id)
+    before = await matrix.ledger.digest(matrix.a.organisation_id)
     asked = fill(table, row, matrix.b.ids, instead)
     answer = await matrix.ask(table, asked, matrix.b.owner.key)
-    assert matrix.ledger.digest(matrix.a.organisation_id) == before, f"B changed A's rows with {instead}"
+    assert await matrix.ledger.digest(matrix.a.organisation_id) == before, (
+        f"B changed A's rows with {instead}"
+    )
     check_silence(matrix, answer, asked.sent)
     return answer
 
