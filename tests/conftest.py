@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -48,12 +48,15 @@ def database(engine: str, request: pytest.FixtureRequest, monkeypatch: pytest.Mo
 
 
 @pytest.fixture
+def superuser_url_of(postgres: str) -> Callable[[str], str]:
+    """The same database's URL for one whom row-level security does not bind."""
+    return lambda url: urlsplit(postgres)._replace(path=urlsplit(url).path).geturl()
+
+
+@pytest.fixture
 def superuser_url(database: str | None, request: pytest.FixtureRequest) -> str | None:
-    """The same database for whom row-level security does not bind; None for files."""
-    if database is None:
-        return None
-    postgres: str = request.getfixturevalue("postgres")
-    return urlsplit(postgres)._replace(path=urlsplit(database).path).geturl()
+    """The test's own database for one whom row-level security does not bind; None for files."""
+    return None if database is None else str(request.getfixturevalue("superuser_url_of")(database))
 
 
 @pytest.fixture

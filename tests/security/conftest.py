@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 import pytest
@@ -16,6 +17,19 @@ def shared_database(engine: str, request: pytest.FixtureRequest) -> Iterator[Dat
     if engine == "sqlite":
         yield None
         return
+    with _lent(request) as database:
+        yield database
+
+
+@pytest.fixture(scope="module")
+def shared_postgres(request: pytest.FixtureRequest) -> Iterator[Database]:
+    """One on PostgreSQL for all tests of a module that are about nothing else."""
+    with _lent(request) as database:
+        yield database
+
+
+@contextmanager
+def _lent(request: pytest.FixtureRequest) -> Iterator[Database]:
     databases = request.getfixturevalue("postgres_databases")
     url = databases.fresh()
     superuser = urlsplit(request.getfixturevalue("postgres"))

@@ -9,7 +9,7 @@ there at the same time. Each request starts from the same rows, clock, dice and 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from chatkeep.domain.principal import SCOPES, Role
 from chatkeep.services import credentials, keys, people, tokens
 from tests.security.declared import Asked, Row, Table
 from tests.security.estate import CANARY, TWIN_LACKS, Estate, colleague, operator, plant
+from tests.security.exchanging import exchangeable
 from tests.security.ledger import Ledger
 from tests.security.rows import Database, open_rows
 from tests.upstream import Script, ScriptedUpstream
@@ -33,7 +34,6 @@ LIMITS = {
     "runs_per_organisation_max": 2,  # one of A's is running, and one of each twin's
     "streams_per_organisation_max": 2,  # likewise, at another node
     "tokens_per_organisation_max": 1_000_000,  # so that budgets are looked at
-    "lease_s": 600,  # signs of life look at the clock, which shall move by requests alone
 }
 DEAD = (
     "anonymous",
@@ -63,6 +63,15 @@ class Terse(ScriptedUpstream):
     def _echo(self, body: dict[str, Any]) -> Script:
         echo = super()._echo(body)
         return replace(echo, chunks=["".join(echo.chunks)])
+
+
+class PatientClock(FakeClock):
+    """Moves by requests alone once it stands: what works in the background looks at it more often or less."""
+
+    stands = False
+
+    def now_us(self) -> int:
+        return self._now_us if self.stands else super().now_us()
 
 
 @dataclass(frozen=True)
@@ -100,6 +109,7 @@ class Matrix:
         if secret is not None:
             sent |= table.manners.credential(secret)
         body: dict[str, Any] = {} if asked.body is None else {"json": asked.body}
+        self.world.clock.advance(0.001)
         self.world.client.cookies.clear()  # the credential is the one given here and no other
         answer = await self.world.client.request(
             asked.method, asked.url, params=asked.query or None, headers=sent, follow_redirects=False, **body
@@ -123,11 +133,13 @@ class Matrix:
 async def open_matrix(data: Path, database: Database | None = None) -> AsyncIterator[Matrix]:
     """A world with the three organisations and all columns, its rows kept."""
     url, superuser_url = (None, None) if database is None else (database.url, database.superuser_url)
-    async with (
-        Terse() as upstream,
-        open_world(data, FakeClock(), upstream, database_url=url, **LIMITS) as world,
-        open_rows(world, superuser_url) as rows,
-    ):
+    clock = PatientClock()
+    async with AsyncExitStack() as stack:
+        upstream = await stack.enter_async_context(Terse())
+        with exchangeable():
+            opened = open_world(data, clock, upstream, database_url=url, **LIMITS)
+            world = await stack.enter_async_context(opened)
+        rows = await stack.enter_async_context(open_rows(world, superuser_url))
         a = await plant(world, rows, world.owner, CANARY)
         b = await plant(world, rows, await world.organisation("Stranger"), B_WORD)
         secrets = await _columns(world, a)
@@ -137,6 +149,7 @@ async def open_matrix(data: Path, database: Database | None = None) -> AsyncIter
         twins = [await _twin(world, ledger, a, organisation_id) for organisation_id in TWIN_IDS]
         matrix = Matrix(world, ledger, a, b, tuple(twins), secrets)
         await _settle(matrix)
+        clock.stands = True
         for twin, other in zip(twins, reversed(twins), strict=True):
             # ids of credentials are unique on the whole server, so this twin's come back with its other rows
             away = await rows.of(other.organisation_id)
