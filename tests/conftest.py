@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -46,6 +47,18 @@ def database(engine: str, request: pytest.FixtureRequest, monkeypatch: pytest.Mo
     url: str = request.getfixturevalue("postgres_url")
     monkeypatch.setenv("CHATKEEP_DATABASE_URL", url)
     return url
+
+
+@pytest.fixture
+def superuser_url_of(postgres: str) -> Callable[[str], str]:
+    """The same database's URL for one whom row-level security does not bind."""
+    return lambda url: urlsplit(postgres)._replace(path=urlsplit(url).path).geturl()
+
+
+@pytest.fixture
+def superuser_url(database: str | None, request: pytest.FixtureRequest) -> str | None:
+    """The test's own database for one whom row-level security does not bind; None for files."""
+    return None if database is None else str(request.getfixturevalue("superuser_url_of")(database))
 
 
 @pytest.fixture

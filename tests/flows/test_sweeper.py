@@ -5,11 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from chatkeep.domain.event import Event
 from chatkeep.runtime.sweeper import Swept, sweep
-from tests.security.ledger import Ledger
+from tests.security.rows import open_rows
 from tests.upstream import ScriptedUpstream
 from tests.world import NATIVE, FakeClock, World, open_world
 
@@ -30,33 +28,29 @@ async def furnished(world: World) -> dict[str, Any]:
     return made
 
 
-@pytest.mark.sqlite
-async def test_a_dry_run_counts_what_a_sweep_would_do_and_does_nothing(tmp_path: Path) -> None:
+async def test_a_dry_run_counts_what_a_sweep_would_do_and_does_nothing(
+    tmp_path: Path, superuser_url: str | None
+) -> None:
     settings = {"fold_after_s": 10.0, "purge_deleted_after_s": 50.0}
     async with (
         ScriptedUpstream() as upstream,
         open_world(tmp_path / "data", FakeClock(), upstream, **settings) as world,
+        open_rows(world, superuser_url) as rows,
     ):
         made = await furnished(world)
-        ledger = Ledger(world)
-        try:
-            assert await sweep(world.system) == Swept(0, 0, 0, 0), "nothing is due yet"
-            world.clock.advance(DAY_S + 60)
-            before = ledger.everything()
-            told: list[Event] = []
-            world.system.store.listen(told.extend)
-            for _ in range(2):
-                assert await sweep(world.system, is_dry_run=True) == Swept(1, 1, 1, 1)
-            assert ledger.everything() == before
-            assert told == []
-            assert await sweep(world.system) == Swept(1, 1, 1, 1)
-            after = ledger.everything()
-            assert len(after["chats"]) == len(before["chats"]) - 2
-            assert (
-                await sweep(world.system) == await sweep(world.system, is_dry_run=True) == Swept(0, 0, 0, 0)
-            )
-        finally:
-            ledger.close()
+        assert await sweep(world.system) == Swept(0, 0, 0, 0), "nothing is due yet"
+        world.clock.advance(DAY_S + 60)
+        before = await rows.all()
+        told: list[Event] = []
+        world.system.store.listen(told.extend)
+        for _ in range(2):
+            assert await sweep(world.system, is_dry_run=True) == Swept(1, 1, 1, 1)
+        assert await rows.all() == before
+        assert told == []
+        assert await sweep(world.system) == Swept(1, 1, 1, 1)
+        after = await rows.all()
+        assert len(after["chats"]) == len(before["chats"]) - 2
+        assert await sweep(world.system) == await sweep(world.system, is_dry_run=True) == Swept(0, 0, 0, 0)
         read = await world.native("GET", f"/chats/{made['answered']['id']}")
         assert read["messages"][-1]["content"] == "You said: Q"
         assert await world.native("GET", f"/chats/{made['stays']['id']}")

@@ -9,7 +9,7 @@ import base64
 import json
 import random
 import string
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,7 @@ from chatkeep.domain.principal import Role
 from chatkeep.services import agents, chats, keys, organisations, people
 from chatkeep.services.context import Context
 from chatkeep.store.driver import Transaction
+from tests.security.rows import Rows, Statement
 from tests.world import Caller, World
 
 CANARY = "kanarienvogel"
@@ -28,6 +29,7 @@ CANARY = "kanarienvogel"
 
 SESSION = "5a9f6c1e-3b7d-4e0a-8c2f-1d6b4a90{}"
 FREE = "9c1d2e3f-4a5b-4c6d-8e7f-0a1b2c3d4e5f"
+FAR_US = 4_000_000_000_000_000
 TWIN_LACKS = {
     "extra_message": ("messages", "id"),
     "extra_model": ("models", "id"),
@@ -56,7 +58,7 @@ class Estate:
         return self.owner.organisation_id
 
 
-async def plant(world: World, owner: Caller, word: str) -> Estate:
+async def plant(world: World, rows: Rows, owner: Caller, word: str) -> Estate:
     """Give an organisation one of everything; `word` is in every text and name."""
     ctx = operator(world, owner)
     person, extra_person = await colleague(world, owner, "member"), await colleague(world, owner, "member")
@@ -126,7 +128,7 @@ async def plant(world: World, owner: Caller, word: str) -> Estate:
         "runs_cursor": write_cursor(f"01990000-2222-7000-8000-00000000{_digits(word)}"),
         "models_cursor": (await world.native("GET", "/models?limit=1", owner))["next_cursor"],
     }
-    await _finish(world, owner, word, ids)
+    await rows.change(*_finish(owner.organisation_id, word, ids))
     return Estate(owner, ids)
 
 
@@ -221,30 +223,20 @@ async def _vouched_chat(world: World, ctx: Context, external_id: str, word: str)
     return external_id, (await chats.create(ctx, new, said)).chat.id
 
 
-async def _finish(world: World, owner: Caller, word: str, ids: Mapping[str, str]) -> None:
+def _finish(organisation_id: str, word: str, ids: Mapping[str, str]) -> Iterator[Statement]:
     """What the API does not let one do: the word in every name, an old model, a run that does not end."""
-    store: Any = world.system.store
-    organisation_id = owner.organisation_id
-
-    def step() -> None:
-        execute = store._writer.connection.execute
-        for table, key, columns in NAMED:
-            changes = ", ".join(f"{column} = coalesce({column}, '') || ' {word}'" for column in columns)
-            execute(f"UPDATE {table} SET {changes} WHERE {key} = ?", (organisation_id,))
-        execute("UPDATE models SET created_at = 1 WHERE id = ?", (ids["extra_model"],))
-        _begin_run(execute, organisation_id, word, ids)
-
-    await store._writer.submit(step)
+    for table, key, columns in NAMED:
+        changes = ", ".join(f"{column} = coalesce({column}, '') || ' {word}'" for column in columns)
+        yield f"UPDATE {table} SET {changes} WHERE {key} = ?", (organisation_id,)
+    yield "UPDATE models SET created_at = 1 WHERE id = ?", (ids["extra_model"],)
+    yield from _begin_run(organisation_id, word, ids)
 
 
-def _begin_run(
-    execute: Callable[..., object], organisation_id: str, word: str, ids: Mapping[str, str]
-) -> None:
+def _begin_run(organisation_id: str, word: str, ids: Mapping[str, str]) -> Iterator[Statement]:
     """An answer of another process that has said a little and grows for ever; and tokens used long ago."""
     chat_id, run_id = ids["busy"], ids["run"]
     answer_id = f"answer-{_digits(word)}"
-    _insert(
-        execute,
+    yield _insert(
         "runs",
         organisation_id=organisation_id,
         id=run_id,
@@ -257,29 +249,33 @@ def _begin_run(
         state="running",
         first_seq=4,
         holder=f"holder {word}",
-        lease_until=4_000_000_000_000_000,
+        lease_until=FAR_US,
         started_at=1,
         error=word,
     )
     where = "WHERE organisation_id = ? AND chat_id = ?"
-    execute(
+    yield (
         f"UPDATE messages SET id = ?, status = 'generating' {where} AND seq = 2",
         (answer_id, organisation_id, chat_id),
     )
     changed = "status = 'generating', version = 5, current_message_id = ?"
-    execute(
+    yield (
         f"UPDATE chats SET {changed} WHERE organisation_id = ? AND id = ?",
         (answer_id, organisation_id, chat_id),
     )
     for seq, kind, text in ((4, "run.started", None), (5, "run.delta", f"grown {word}")):
         event = {"seq": seq, "kind": kind, "text": text, "at": 1, "run_id": run_id}
-        _insert(execute, "events", organisation_id=organisation_id, chat_id=chat_id, **event)
-    _insert(execute, "budgets", organisation_id=organisation_id, started_at=1, tokens=5)
+        yield _insert("events", organisation_id=organisation_id, chat_id=chat_id, **event)
+    yield _insert("budgets", organisation_id=organisation_id, started_at=1, tokens=5)
+    node_id = f"node-{_digits(word)}"
+    yield _insert("nodes", id=node_id, name=word, version="1", started_at=1, seen_at=FAR_US)
+    stream = {"principal_id": ids["person"], "node_id": node_id, "count": 1}
+    yield _insert("open_streams", organisation_id=organisation_id, **stream)
 
 
-def _insert(execute: Callable[..., object], table: str, **row: Any) -> None:
+def _insert(table: str, **row: Any) -> Statement:
     places = ", ".join("?" * len(row))
-    execute(f"INSERT INTO {table} ({', '.join(row)}) VALUES ({places})", tuple(row.values()))
+    return f"INSERT INTO {table} ({', '.join(row)}) VALUES ({places})", tuple(row.values())
 
 
 def _digits(word: str) -> str:

@@ -17,6 +17,7 @@ import schemathesis
 from schemathesis.config import SchemathesisConfig
 
 from tests.security.estate import Estate, plant
+from tests.security.rows import Database, open_rows
 from tests.security.surface import PREFIX_OF, openapi
 from tests.upstream import ScriptedUpstream
 from tests.world import FakeClock, World, open_world
@@ -95,7 +96,7 @@ def settings(credentials: Mapping[str, Any], *, examples: int, seed: int) -> dic
 
 
 @contextmanager
-def serving(data: Path) -> Iterator[Served]:
+def serving(data: Path, database: Database | None) -> Iterator[Served]:
     """A world with an estate on a thread of its own."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="fuzzed world", daemon=True)
@@ -104,8 +105,11 @@ def serving(data: Path) -> Iterator[Served]:
     async def open_up() -> tuple[AsyncExitStack, World, Estate]:
         stack = AsyncExitStack()
         upstream = await stack.enter_async_context(ScriptedUpstream())
-        world = await stack.enter_async_context(open_world(data, FakeClock(), upstream))
-        estate = await plant(world, world.owner, "planted")
+        url, superuser_url = (None, None) if database is None else (database.url, database.superuser_url)
+        opened = open_world(data, FakeClock(), upstream, database_url=url)
+        world = await stack.enter_async_context(opened)
+        async with open_rows(world, superuser_url) as rows:
+            estate = await plant(world, rows, world.owner, "planted")
         house = world.server.house
         house.tail.close()  # whoever follows a chat is told what there is, and that is all
         house.turns._wait_s = 0.1  # one of its chats is busy for ever

@@ -9,7 +9,7 @@ there at the same time. Each request starts from the same rows, clock, dice and 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,15 +21,20 @@ from chatkeep.domain.principal import SCOPES, Role
 from chatkeep.services import credentials, keys, people, tokens
 from tests.security.declared import Asked, Row, Table
 from tests.security.estate import CANARY, TWIN_LACKS, Estate, colleague, operator, plant
+from tests.security.exchanging import exchangeable
 from tests.security.ledger import Ledger
+from tests.security.rows import Database, open_rows
 from tests.upstream import Script, ScriptedUpstream
 from tests.world import Caller, FakeClock, World, open_world
 
 B_WORD, TWIN_WORD = "schlichtwort", "zwillingswort"
 TWIN_IDS = ("00000000-0000-7000-8000-000000000001", "ffffffff-0000-7000-8000-000000000001")
 MACHINE = "machine"  # the service behind the access token; in the twins it may only read
-LIMITS = {"runs_per_organisation_max": 2, "tokens_per_organisation_max": 1_000_000}
-"""One run of A's is running, and one of the twins'; budgets are looked at."""
+LIMITS = {
+    "runs_per_organisation_max": 2,  # one of A's is running, and one of each twin's
+    "streams_per_organisation_max": 2,  # likewise, at another node
+    "tokens_per_organisation_max": 1_000_000,  # so that budgets are looked at
+}
 DEAD = (
     "anonymous",
     "revoked",
@@ -58,6 +63,15 @@ class Terse(ScriptedUpstream):
     def _echo(self, body: dict[str, Any]) -> Script:
         echo = super()._echo(body)
         return replace(echo, chunks=["".join(echo.chunks)])
+
+
+class PatientClock(FakeClock):
+    """Moves by requests alone once it stands: what works in the background looks at it more often or less."""
+
+    stands = False
+
+    def now_us(self) -> int:
+        return self._now_us if self.stands else super().now_us()
 
 
 @dataclass(frozen=True)
@@ -95,10 +109,14 @@ class Matrix:
         if secret is not None:
             sent |= table.manners.credential(secret)
         body: dict[str, Any] = {} if asked.body is None else {"json": asked.body}
+        self.world.clock.advance(0.001)
         self.world.client.cookies.clear()  # the credential is the one given here and no other
-        return await self.world.client.request(
+        answer = await self.world.client.request(
             asked.method, asked.url, params=asked.query or None, headers=sent, follow_redirects=False, **body
         )
+        if telling := self.world.server.house.streams._telling:
+            await telling  # where nodes count streams together, that one has ended is told after the answer
+        return answer
 
     async def metrics(self) -> bytes:
         """What Prometheus sees."""
@@ -112,28 +130,33 @@ class Matrix:
 
 
 @asynccontextmanager
-async def open_matrix(data: Path) -> AsyncIterator[Matrix]:
+async def open_matrix(data: Path, database: Database | None = None) -> AsyncIterator[Matrix]:
     """A world with the three organisations and all columns, its rows kept."""
-    async with Terse() as upstream, open_world(data, FakeClock(), upstream, **LIMITS) as world:
-        a = await plant(world, world.owner, CANARY)
-        b = await plant(world, await world.organisation("Stranger"), B_WORD)
+    url, superuser_url = (None, None) if database is None else (database.url, database.superuser_url)
+    clock = PatientClock()
+    async with AsyncExitStack() as stack:
+        upstream = await stack.enter_async_context(Terse())
+        with exchangeable():
+            opened = open_world(data, clock, upstream, database_url=url, **LIMITS)
+            world = await stack.enter_async_context(opened)
+        rows = await stack.enter_async_context(open_rows(world, superuser_url))
+        a = await plant(world, rows, world.owner, CANARY)
+        b = await plant(world, rows, await world.organisation("Stranger"), B_WORD)
         secrets = await _columns(world, a)
         world.server.house.tail.close()  # whoever follows a chat is told what there is, and that is all
-        ledger = Ledger(world)
-        try:
-            secrets["A owner"], secrets["B owner"] = a.owner.key, b.owner.key
-            twins = [await _twin(world, ledger, a, organisation_id) for organisation_id in TWIN_IDS]
-            matrix = Matrix(world, ledger, a, b, tuple(twins), secrets)
-            await _settle(matrix)
-            for twin, other in zip(twins, reversed(twins), strict=True):
-                # ids of credentials are unique on the whole server, so this twin's come back with its other rows
-                rows = ledger.rows_of(other.organisation_id)
-                await ledger.erase(other.organisation_id)
-                ledger.keep(twin.organisation_id)
-                await ledger.insert(rows)
-            yield matrix
-        finally:
-            ledger.close()
+        ledger = Ledger(world, rows)
+        secrets["A owner"], secrets["B owner"] = a.owner.key, b.owner.key
+        twins = [await _twin(world, ledger, a, organisation_id) for organisation_id in TWIN_IDS]
+        matrix = Matrix(world, ledger, a, b, tuple(twins), secrets)
+        await _settle(matrix)
+        clock.stands = True
+        for twin, other in zip(twins, reversed(twins), strict=True):
+            # ids of credentials are unique on the whole server, so this twin's come back with its other rows
+            away = await rows.of(other.organisation_id)
+            await ledger.erase(other.organisation_id)
+            await ledger.keep(twin.organisation_id)
+            await rows.insert(away)
+        yield matrix
 
 
 async def _columns(world: World, a: Estate) -> dict[str, str]:
@@ -179,7 +202,7 @@ async def _access_token(world: World, owner: Caller) -> str:
 
 async def _twin(world: World, ledger: Ledger, a: Estate, organisation_id: str) -> Twin:
     new = "INSERT INTO organisations (id, name, created_at) VALUES (?, ?, 4000000000000000)"
-    await ledger.change((new, (organisation_id, f"Organisation {TWIN_WORD}")))
+    await ledger.rows.change((new, (organisation_id, f"Organisation {TWIN_WORD}")))
     # Ids and secrets of credentials are unique on the whole server.
     own = frozenset({"credentials", "chat_people"})
     await ledger.clone(a.organisation_id, organisation_id, without=own, words={CANARY: TWIN_WORD})
@@ -190,7 +213,7 @@ async def _twin(world: World, ledger: Ledger, a: Estate, organisation_id: str) -
     shorter = "UPDATE chats SET (current_message_id, message_count, last_seq) = (?, 1, 1)"
     shorter += " WHERE organisation_id = ? AND id = ?"
     elsewhere = "UPDATE messages SET state_id = 'elsewhere' WHERE organisation_id = ? AND chat_id = ?"
-    await ledger.change(
+    await ledger.rows.change(
         *lacking,
         (shorter, (a.ids["shared_message"], organisation_id, a.ids["shared"])),
         (elsewhere, (organisation_id, a.ids["session"])),

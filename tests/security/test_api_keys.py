@@ -23,7 +23,6 @@ from chatkeep.domain.ids import CredentialId, OrganisationId, PrincipalId
 from chatkeep.domain.principal import ROLE_SCOPES, SCOPES
 from chatkeep.services import credentials, keys, organisations
 from chatkeep.services.context import Context
-from chatkeep.store import statements
 from tests.contract.dialects.speaking import SPEAKERS, Speaker
 from tests.security.estate import operator
 from tests.upstream import ScriptedUpstream
@@ -52,7 +51,7 @@ def counting(world: World) -> Iterator[list[str]]:
             names.append(name)
             return super().__getitem__(name)
 
-    store._sql = Noting(statements.load("sqlite"))
+    store._sql = Noting(own)
     try:
         yield names
     finally:

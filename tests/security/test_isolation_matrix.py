@@ -14,6 +14,7 @@ import pytest_asyncio
 from tests.security import matrix as core
 from tests.security.completeness import id_fields, undeclared_fields
 from tests.security.declared import Row, Table
+from tests.security.rows import Database
 from tests.security.stage import COLUMNS, PUBLIC_COLUMNS, Matrix, open_matrix
 from tests.security.surface import EDGE, dialects, operations
 from tests.security.tables import TABLES
@@ -44,9 +45,11 @@ def columns(row: Row) -> tuple[str, ...]:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def matrix(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Matrix]:
+async def matrix(
+    tmp_path_factory: pytest.TempPathFactory, shared_database: Database | None
+) -> AsyncIterator[Matrix]:
     """The three organisations; every request starts from the same rows."""
-    async with open_matrix(tmp_path_factory.mktemp("matrix") / "data") as opened:
+    async with open_matrix(tmp_path_factory.mktemp("matrix") / "data", shared_database) as opened:
         yield opened
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any, ClassVar
 from urllib.parse import quote
 
@@ -20,7 +20,7 @@ import pytest
 from chatkeep.domain.errors import ChatkeepError
 from tests.contract.dialects.hostile import EMPTY, bodies, texts
 from tests.contract.dialects.speaking import SPEAKERS, Speaker
-from tests.security.ledger import Ledger
+from tests.security.rows import Rows, open_rows
 from tests.security.surface import built, operations
 from tests.world import Caller, World
 
@@ -37,11 +37,10 @@ ARGUMENTS = {
 
 
 @pytest.fixture
-def ledger(world: World) -> Iterator[Ledger]:
+async def rows(world: World, superuser_url: str | None) -> AsyncIterator[Rows]:
     """The database seen from outside."""
-    opened = Ledger(world)
-    yield opened
-    opened.close()
+    async with open_rows(world, superuser_url) as opened:
+        yield opened
 
 
 class DialectContract:
@@ -290,10 +289,10 @@ class DialectContract:
 
     # --- bodies ---------------------------------------------------------------------------------------------------
 
-    async def test_hostile_bodies_are_refused_and_change_nothing(self, world: World, ledger: Ledger) -> None:
+    async def test_hostile_bodies_are_refused_and_change_nothing(self, world: World, rows: Rows) -> None:
         valid = self.speaker.body("fine")
         await self.ask_raw(world, json.dumps(valid).encode())  # so that what happens once has happened
-        before = ledger.everything()
+        before = await rows.all()
         for hostile in bodies(valid):
             if hostile.name == EMPTY and self.speaker.may_be_silent:
                 continue
@@ -303,19 +302,19 @@ class DialectContract:
             expected = {400, 422} if refusal == "any" else {refusal}
             assert answer.status_code in expected, f"{hostile.name}: {answer.status_code} {answer.text[:300]}"
             self.speaker.check_error(answer)
-            assert ledger.everything() == before, f"{hostile.name} was refused and changed rows"
+            assert await rows.all() == before, f"{hostile.name} was refused and changed rows"
 
     async def test_text_that_cannot_be_kept_is_refused_wherever_it_stands(
-        self, world: World, ledger: Ledger
+        self, world: World, rows: Rows
     ) -> None:
         await self.ask_raw(world, json.dumps(self.speaker.body("fine")).encode())
-        before = ledger.everything()
+        before = await rows.all()
         for name, text in texts():
             content = json.dumps(self.speaker.body("PLACE")).encode().replace(b'"PLACE"', text)
             answer = await self.ask_raw(world, content)
             assert answer.status_code in (400, 422), f"{name}: {answer.status_code} {answer.text[:300]}"
             self.speaker.check_error(answer)
-            assert ledger.everything() == before, f"{name} was refused and changed rows"
+            assert await rows.all() == before, f"{name} was refused and changed rows"
 
     # --- asking -----------------------------------------------------------------------------------------------------
 

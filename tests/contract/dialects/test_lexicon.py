@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from tests.contract.dialects.contract import DialectContract, ledger
+from tests.contract.dialects.contract import DialectContract, rows
 from tests.contract.dialects.speaking import LEXICON
 
-__all__ = ["TestLexicon", "ledger"]
+__all__ = ["TestLexicon", "rows"]
 
 
 class TestLexicon(DialectContract):

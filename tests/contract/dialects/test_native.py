@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from tests.contract.dialects.contract import DialectContract, ledger
+from tests.contract.dialects.contract import DialectContract, rows
 from tests.contract.dialects.speaking import NATIVE
 
-__all__ = ["TestNative", "ledger"]
+__all__ = ["TestNative", "rows"]
 
 
 class TestNative(DialectContract):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from tests.contract.dialects.contract import DialectContract, ledger
+from tests.contract.dialects.contract import DialectContract, rows
 from tests.contract.dialects.speaking import SYNTHFLOW
 
-__all__ = ["TestSynthflow", "ledger"]
+__all__ = ["TestSynthflow", "rows"]
 
 
 class TestSynthflow(DialectContract):
