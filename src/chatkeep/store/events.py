@@ -138,6 +138,9 @@ async def append_deltas(tx: Transaction, deltas: Sequence[Delta], *, now: int) -
     """
     # All in one row, and all chats in one statement: between two steps of SQLite, other threads want to run.
     claims = write_json([[each.run.organisation_id, each.run.id, each.run.epoch] for each in deltas])
+    await tx.one(
+        "system_deltas_begin", chats=write_json([[e.run.organisation_id, e.run.chat_id] for e in deltas])
+    )
     found = await tx.one("system_deltas_held", claims=claims)
     assert found is not None
     held: Any = read_json(found[0]) or []

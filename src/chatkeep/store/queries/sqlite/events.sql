@@ -1,3 +1,7 @@
+-- name: system_deltas_begin^
+-- Whoever writes is alone.
+SELECT NULL WHERE :chats IS NULL;
+
 -- name: system_deltas_held^
 -- One tick of all streams: which of the runs are still ours to write, by their place, and each chat's next sequence.
 SELECT json_group_array(json_array(claim.key, chats.version + 1))
