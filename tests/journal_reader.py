@@ -30,11 +30,12 @@ class Copy:
         self.chat: dict[str, Any] = {}
         self.messages: dict[str, dict[str, Any]] = {}
         self._answers: dict[str, str] = {}  # by run
+        self._has_older = False  # messages that the snapshot had no room for
 
     def apply(self, event: dict[str, Any]) -> None:
         """Let the next event change the copy."""
         if event["type"] == "snapshot":
-            self.chat = {**event["chat"]}
+            self.chat, self._has_older = {**event["chat"]}, event["has_more"]
             self.messages = {message["id"]: {**message} for message in event["messages"]}
         else:
             self.chat.update(event.get("chat", {}), version=event["seq"])
@@ -78,7 +79,8 @@ class Copy:
             for name, value in fresh.items()
             if self.chat.get(name) != value and (name in self.chat or name not in IDS)
         }
-        for message in messages:
+        known = [number for number, message in enumerate(messages) if message["id"] in self.messages]
+        for message in messages[known[0] if self._has_older and known else 0 :]:
             plain = {name: value for name, value in message.items() if name != "children_ids"}
             if self.messages.get(message["id"]) != plain:
                 found[message["id"]] = (self.messages.get(message["id"]), plain)

@@ -188,6 +188,9 @@ class Runner:
             state, error = "failed", str(failure)
         except LeaseLost:
             live.ending = "lost"
+        except Unavailable as trouble:
+            log.warning("the store went away under a run", run_id=live.run.id, code=trouble.code)
+            state, error = "failed", INTERRUPTED
         except asyncio.CancelledError:
             if live.ending is None:  # the loop is being closed under it
                 raise
