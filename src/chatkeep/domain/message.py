@@ -94,15 +94,17 @@ def calls_in(message: Message) -> list[JsonObject]:
 
 
 def path_to(messages: list[Message], tip: MessageId | None) -> list[Message]:
-    """The messages from the root to `tip`, oldest first; empty when there is no tip."""
+    """The messages from the root to `tip`, oldest first; empty when there is no tip. Each is in it but once, also where
+    damaged rows name each other as parents.
+    """
     if tip is not None and messages and messages[-1].id == tip and _is_line(messages):
         return messages
     by_id = {message.id: message for message in messages}
     path: list[Message] = []
-    at = by_id.get(tip) if tip is not None else None
+    at = by_id.pop(tip, None) if tip is not None else None
     while at is not None:
         path.append(at)
-        at = by_id.get(at.parent_id) if at.parent_id is not None else None
+        at = by_id.pop(at.parent_id, None) if at.parent_id is not None else None
     path.reverse()
     return path
 

@@ -86,3 +86,14 @@ def test_two_roots_are_no_line(messages: list[Message]) -> None:
     second = replace(messages[0], id=MessageId("root"), seq=len(messages) + 1)
     assert path_to([*messages, second], second.id) == [second]
     assert path_to([*messages, second], messages[-1].id) == messages
+
+
+@given(trees(), st.data())
+def test_a_path_ends_where_damaged_rows_go_in_a_circle(messages: list[Message], data: st.DataObject) -> None:
+    if not messages:
+        return
+    place = data.draw(st.integers(0, len(messages) - 1))
+    child = data.draw(st.sampled_from(messages[place:]))
+    messages[place] = replace(messages[place], parent_id=child.id)
+    path = path_to(messages, child.id)
+    assert len(path) == len({message.id for message in path}) <= len(messages)
