@@ -191,6 +191,7 @@ REFUSED = [
     ("folder_id=", "folder_id"),
     ("model_id=%C3%BC", "model_id"),
     ("tag=" + "x" * 201, "tag"),
+    ("tag=a%00b", "tag"),
     ("archivd=true", "archivd"),
     ("cursor=" + "x" * 1001, "cursor"),
 ]

@@ -11,7 +11,7 @@ from chatkeep.domain.errors import AlreadyExists, InvalidField, NotFound, Versio
 from chatkeep.domain.ids import ChatId, MessageId
 from chatkeep.domain.message import NewMessage
 from chatkeep.domain.page import Page, read_cursor, write_cursor
-from chatkeep.domain.text import US
+from chatkeep.domain.text import US, check_text
 from chatkeep.services import access, appending, chat_rules, leases, people
 from chatkeep.services.context import Context
 from chatkeep.store import chats, messages, principals
@@ -155,8 +155,12 @@ class Listing:
 
 
 async def list_chats(ctx: Context, chosen: ChatFilter, *, cursor: str | None, limit: int) -> Listing:
-    """Chats the caller may read, latest change first; deleted ones for those who may restore. Raises `BadCursor`."""
+    """Chats the caller may read, latest change first; deleted ones for those who may restore. Raises `BadCursor`,
+    `InvalidField`.
+    """
     ctx.principal.require("chat:read")
+    if chosen.tag is not None:
+        check_text("tag", chosen.tag)
     before = chats.LATEST
     if cursor is not None:
         updated_at, chat_id = read_cursor(cursor, int, str)

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TypeAlias
 
 from chatkeep.domain.errors import InvalidCredential, Unavailable
-from chatkeep.domain.ids import CredentialId, Entropy
+from chatkeep.domain.ids import CredentialId, Entropy, is_id
 from chatkeep.domain.principal import Principal, effective_scopes
 from chatkeep.domain.text import US
 from chatkeep.services import tokens
@@ -52,6 +52,9 @@ async def authenticate(system: System, secret: str) -> Principal:
     if secret.startswith(KEY_PREFIX):
         return await _by_key(system, secret)
     said = tokens.read_token(system, secret)
+    names = (said.organisation_id, said.principal_id) if isinstance(said, tokens.SessionClaims) else (said,)
+    if not all(map(is_id, names)):
+        raise InvalidCredential()
     if isinstance(said, tokens.SessionClaims):
         return await _by_session(system, said)
 
