@@ -103,6 +103,7 @@ async def test_every_table_is_of_organisations_or_not_for_tenants(
         **dict.fromkeys(tables, ROWS),
         "organisations": frozenset({"SELECT"}),
         "nodes": frozenset({"SELECT"}),
+        "commits": ROWS,  # the marks of connections: a number each, and nothing of anybody
     }
     nothing = frozenset[str]()
     assert of_tenants == {**expected, **dict.fromkeys((*OF_SYSTEM, "chatkeep_schema"), nothing)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,7 +14,7 @@ import asyncpg
 from chatkeep import wiring
 from chatkeep.config import ProviderSettings, Settings
 from chatkeep.domain.chat import NewChat
-from chatkeep.domain.ids import ChatId, OrganisationId, PrincipalId
+from chatkeep.domain.ids import ChatId, Clock, OrganisationId, PrincipalId
 from chatkeep.domain.message import NewMessage
 from chatkeep.services import chats, doctor, models, organisations
 from chatkeep.services.context import Context, System
@@ -25,6 +26,16 @@ PATIENCE_S = 10.0
 WAITING = (
     "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 )
+
+
+class Later:
+    """A clock by which every lease has run out."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    def now_us(self) -> int:
+        return self._clock.now_us() + 31_000_000
 
 
 class Nodes:
@@ -41,6 +52,11 @@ class Nodes:
     def both(self) -> tuple[Context, Context]:
         """Each node once."""
         return self.one, self.other
+
+    @property
+    def later(self) -> list[System]:
+        """Each node once the leases that are held now have run out."""
+        return [replace(system, clock=Later(system.clock)) for system in self.systems]
 
     async def chat(self, *texts: str) -> ChatId:
         """A new chat."""

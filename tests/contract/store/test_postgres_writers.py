@@ -42,7 +42,7 @@ from chatkeep.store import chats, events, idempotency
 from chatkeep.store import runs as run_rows
 from chatkeep.store.driver import Transaction
 from chatkeep.store.events import Delta
-from tests.contract.store.nodes import Held, Nodes, at_once, sort_out, two_nodes
+from tests.contract.store.nodes import Held, Later, Nodes, at_once, sort_out, two_nodes
 from tests.upstream import ScriptedUpstream
 
 RUNS_MAX, DOCUMENTS_MAX = 5, 20
@@ -265,7 +265,7 @@ async def test_of_two_who_take_a_run_over_each_has_its_own_epoch(nodes: Nodes) -
     started = await begin(nodes.one, nodes)
     taken = sort_out(
         await at_once(
-            leases.take_over(system, nodes.organisation_id, started.run.id) for system in nodes.systems * 3
+            leases.take_over(system, nodes.organisation_id, started.run.id) for system in nodes.later * 3
         )
     )
     held = [each for each in taken if each is not None]
@@ -302,7 +302,7 @@ async def test_the_old_holder_never_writes_after_it_lost_its_run(nodes: Nodes) -
 
     async def take() -> StartedRun:
         await asyncio.sleep(0.05)
-        taken = await leases.take_over(nodes.other.system, nodes.organisation_id, started.run.id)
+        taken = await leases.take_over(nodes.later[1], nodes.organisation_id, started.run.id)
         assert taken is not None
         while not is_lost.is_set():
             assert await tick(nodes, taken, " new") == set()
@@ -322,14 +322,15 @@ async def test_a_tick_that_waits_while_the_run_is_taken_over_is_refused(nodes: N
     await generating.begin_answer(started, "old")
 
     async def take(tx: Transaction) -> None:
-        taken = await leases._take(tx, nodes.other.system, started.run.id)
+        taken = await leases._take(tx, nodes.later[1], started.run.id)
         assert taken is not None
 
     async with Held(nodes.other.system, nodes.organisation_id).after(take):
         waiting = asyncio.create_task(tick(nodes, started, " late"))
         await nodes.until_somebody_waits()
     assert await waiting == {0}, "the old holder wrote after it had lost the run"
-    await leases.end_dead(nodes.one.system, nodes.organisation_id, started.run.id)
+    later = replace(nodes.later[0], clock=Later(nodes.later[0].clock))
+    await leases.end_dead(later, nodes.organisation_id, started.run.id)
 
 
 async def test_a_tick_that_waits_while_the_run_is_told_to_stop_is_refused(nodes: Nodes) -> None:
