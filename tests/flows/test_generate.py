@@ -112,7 +112,7 @@ async def test_while_an_answer_is_generated_the_chat_says_so_and_takes_nothing_e
     task = await begun(office, chat)
     read = await office.read(chat["id"])
     assert read["status"] == "generating"
-    assert [message["content"] for message in read["messages"]] == ["Question"]
+    assert read["messages"][0]["content"] == "Question"
     for tail, body in (
         ("/generate", {"message": "more"}),
         ("/messages", {"messages": [{"role": "user", "content": "x"}]}),

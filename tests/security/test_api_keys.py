@@ -150,6 +150,7 @@ async def test_neither_database_nor_log_holds_a_secret(
             assert form not in metrics, f"{name} is in the metrics"
 
 
+@pytest.mark.sqlite  # on PostgreSQL such a node is refused: tests/flows/test_nodes.py
 async def test_a_stolen_database_without_the_pepper_logs_nobody_in(
     world: World, tmp_path: Path, superuser_url: str | None
 ) -> None:
