@@ -148,7 +148,7 @@ async def known(office: Office, chat_id: str) -> Copy:
     copy = Copy()
     chat = await office.read(chat_id)
     found = await messages(office, chat_id)
-    copy.apply({"type": "snapshot", "chat": chat, "messages": found})
+    copy.apply({"type": "snapshot", "chat": chat, "messages": found, "has_more": False})
     copy.chat.pop("messages")
     return copy
 
