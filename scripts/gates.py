@@ -54,7 +54,6 @@ EXCUSES: Places = {
         "src/chatkeep/store/sqlite_writer.py:_commit": "a body's error goes to its caller, not to the writer thread",
         "src/chatkeep/store/postgres_connections.py:borrow": "the connection is given back or thrown away",
         "src/chatkeep/store/postgres_writer.py:*": "a body's error goes to its caller, not to the lane",
-        "src/chatkeep/store/postgres_migrate.py:run": "a thread's error goes to who waits for it",
     },
     "http-numbers": {
         "src/chatkeep/domain/limits.py:*": "sizes and counts that look like a status",

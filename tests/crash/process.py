@@ -17,37 +17,17 @@ from pathlib import Path
 from time import monotonic
 
 from tests.crash.nursery import Wanted
+from tests.forking import Forks
 
-ROOT = Path(__file__).resolve().parents[2]
 START_S = 60
 LOOK_S = 0.005
 
 
-class Nursery:
+class Nursery(Forks):
     """The process that servers are forked from; a context."""
 
-    def __enter__(self) -> Nursery:
-        command = [sys.executable, "-m", "tests.crash.nursery"]
-        self._process = subprocess.Popen(
-            command,
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.communicate()
-
-    def fork(self, wanted: Wanted) -> int:
-        """The pid of a new server."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(wanted.line())
-        self._process.stdin.flush()
-        return int(self._process.stdout.readline())
+    def __init__(self) -> None:
+        super().__init__("tests.crash.nursery")
 
 
 class ServerProcess:
@@ -76,7 +56,7 @@ class ServerProcess:
     def launch(self) -> None:
         """Start it, and do not wait."""
         self._log.write_bytes(b"")
-        self.pid = self._start_command() if self._nursery is None else self._nursery.fork(self._wanted)
+        self.pid = self._start_command() if self._nursery is None else self._nursery.fork(self._wanted.line())
 
     async def kill(self) -> None:
         """SIGKILL, and wait until it is gone."""

@@ -9,48 +9,30 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
 from contextlib import suppress
-from pathlib import Path
 from time import monotonic, sleep
 
 from chatkeep import wiring
 from chatkeep.cli.app import app
 from chatkeep.store import postgres_copying, sqlite_copying, statements
+from tests.forking import Forks
 
-ROOT = Path(__file__).resolve().parents[2]
 PRELOADED = (wiring, postgres_copying)
 LOADED = (statements.load("sqlite"), statements.load_numbered("postgres"))
 PAGE_ROWS = 100
 PATIENCE_S = 60
 
 
-class Forks:
+class Copies(Forks):
     """The process that copies are forked from; a context."""
 
-    def __enter__(self) -> Forks:
-        command = [sys.executable, "-m", "tests.flows.copy_forks"]
-        self._process = subprocess.Popen(
-            command,
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.communicate()
+    def __init__(self) -> None:
+        super().__init__("tests.flows.copy_forks")
 
     def copy(self, *arguments: str) -> int:
         """The pid of a new copy."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(["copy", *arguments]) + "\n")
-        self._process.stdin.flush()
-        return int(self._process.stdout.readline())
+        return self.fork(json.dumps(["copy", *arguments]) + "\n")
 
 
 def kill(pid: int, number: int = signal.SIGKILL) -> bool:

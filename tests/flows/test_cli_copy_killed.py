@@ -23,7 +23,7 @@ from chatkeep.store.driver import Row
 from chatkeep.store.postgres_copying import PostgresTarget
 from chatkeep.store.sqlite import open_up_to_date
 from tests.flows.command_line import invoke
-from tests.flows.copy_forks import Forks, kill
+from tests.flows.copy_forks import Copies, kill
 from tests.flows.copying import (
     Kept,
     Watch,
@@ -42,8 +42,8 @@ pytestmark = pytest.mark.sqlite  # one side is a file; the other one they make
 
 
 @pytest.fixture(scope="module")
-def forks() -> Iterator[Forks]:
-    with Forks() as running:
+def forks() -> Iterator[Copies]:
+    with Copies() as running:
         yield running
 
 
@@ -51,7 +51,7 @@ PLACES = (0.0, 0.0, 0.1, 0.25, 0.4, 0.5, 0.65, 0.8, 0.95, 1.0)
 """How much of all rows is there when the copy is killed; all of them: while it compares."""
 
 
-def test_killed_anywhere_it_goes_on(filled: Path, postgres_url: str, forks: Forks) -> None:
+def test_killed_anywhere_it_goes_on(filled: Path, postgres_url: str, forks: Copies) -> None:
     chance = random.Random(7)
     rows = counted(filled)
     total = rows["messages"] + rows["events"]
@@ -75,7 +75,7 @@ def test_killed_anywhere_it_goes_on(filled: Path, postgres_url: str, forks: Fork
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_told_to_end_it_goes_on(filled: Path, postgres_url: str, forks: Forks, number: int) -> None:
+def test_told_to_end_it_goes_on(filled: Path, postgres_url: str, forks: Copies, number: int) -> None:
     pid = forks.copy(f"sqlite:{filled / wiring.DATABASE}", postgres_url)
     with Watch(postgres_url) as watch:
         watch.until(1)
@@ -106,7 +106,7 @@ def test_a_lost_connection_is_a_sentence_and_it_goes_on(
 
 
 def test_while_it_has_not_ended_nothing_else_uses_the_database(
-    filled: Path, kept: Kept, postgres_url: str, forks: Forks
+    filled: Path, kept: Kept, postgres_url: str, forks: Copies
 ) -> None:
     there = f"sqlite:{filled / wiring.DATABASE}"
     pid = forks.copy(there, postgres_url)

@@ -40,8 +40,7 @@ def supervise(settings: Settings, count: int) -> int:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, handle)
-    children.start(1)  # the first one makes what there is to be made
-    children.start(count - 1)
+    children.start(count)
     return children.keep(settings.drain_s)
 
 

@@ -22,7 +22,7 @@ from chatkeep.domain.ids import ChatId, OrganisationId
 from chatkeep.store.driver import Elsewhere, Place, Summoned
 from chatkeep.store.postgres_connections import connect
 from chatkeep.store.postgres_errors import ENGINE_ERRORS
-from chatkeep.store.postgres_moment import DatabaseClock
+from chatkeep.store.postgres_moment import DatabaseClock, time_at
 
 log = structlog.get_logger(__name__)
 CHANNEL = "chatkeep"
@@ -122,23 +122,20 @@ class PostgresBell:
             await self._send(connection, [(*place, seq) for place, seq in unsaid.items()])
             if self._is_summoning:
                 self._is_summoning = False
-                await connection.execute("SELECT pg_notify($1, $2)", CHANNEL, SUMMONS)
+                await _notify(connection, SUMMONS)
             if not self._has_news.is_set():
                 self._is_silent.set()
 
     async def _pulse(self, connection: asyncpg.Connection) -> None:
         began_s = monotonic()
         async with asyncio.timeout(SILENCE_S):
-            now_us = await connection.fetchval(
-                "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
-            )
+            now_us = await time_at(connection)
         self._heard_s = monotonic()
         self._clock.correct(now_us, self._heard_s - began_s)
 
     async def _send(self, connection: asyncpg.Connection, news: list[tuple[str, str, int]]) -> None:
         for start in range(0, len(news), NOTICE_CHATS_MAX):
-            notice = orjson.dumps(news[start : start + NOTICE_CHATS_MAX]).decode()
-            await connection.execute("SELECT pg_notify($1, $2)", CHANNEL, notice)
+            await _notify(connection, orjson.dumps(news[start : start + NOTICE_CHATS_MAX]).decode())
 
     def _told(self, _connection: object, sender: int, _channel: str, notice: Any) -> None:
         if sender == self._own_id:
@@ -150,3 +147,7 @@ class PostgresBell:
         news = [((OrganisationId(org), ChatId(chat)), seq) for org, chat, seq in orjson.loads(notice)]
         for listener in self._listeners:
             listener(news)
+
+
+async def _notify(connection: asyncpg.Connection, notice: str) -> None:
+    await connection.execute("SELECT pg_notify($1, $2)", CHANNEL, notice)

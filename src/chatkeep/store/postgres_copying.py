@@ -20,6 +20,7 @@ from chatkeep.store.driver import Row
 from chatkeep.store.postgres_connections import binding, connect
 from chatkeep.store.postgres_errors import ENGINE_ERRORS, told
 from chatkeep.store.postgres_migrate import migrate
+from chatkeep.store.postgres_moment import time_at
 
 KINDS = {"int8": "integer", "text": "text", "bytea": "bytes", "float8": "float"}
 LEDGER = "chatkeep_schema"
@@ -124,9 +125,7 @@ class PostgresSource(_PostgresSide):
     async def refuse_served(self) -> None:
         """Raise `StoreRefused` if a node was heard of lately."""
         with _translated():
-            now_us = await self._connection.fetchval(
-                "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
-            )
+            now_us = await time_at(self._connection)
             nodes = await self._connection.fetch(self._sql["system_nodes_all"].text)
         living = [node["name"] for node in nodes if node["seen_at"] > now_us - LIVING_US]
         if living:

@@ -7,8 +7,8 @@ Ordinary steps are such that servers of the version before go on working; post s
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -19,7 +19,7 @@ from chatkeep.store import migrations, statements
 from chatkeep.store.agreements import COPY
 from chatkeep.store.postgres_connections import LOCK_TIMEOUT_MS, SYSTEM, TENANT, connect
 from chatkeep.store.postgres_errors import ENGINE_ERRORS, translate
-from chatkeep.store.postgres_moment import DatabaseClock
+from chatkeep.store.postgres_moment import DatabaseClock, time_at
 
 T = TypeVar("T")
 ONE_AT_A_TIME = 0x636B7032
@@ -66,9 +66,7 @@ async def _migrate(url: str, *, with_post: bool) -> Schema:
                 if step.number not in known and (with_post or not step.is_post):
                     await _take(connection, step)
                     known.add(step.number)
-            now_us = await connection.fetchval(
-                "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
-            )
+            now_us = await time_at(connection)
             left = tuple(step.number for step in steps if step.number not in known)
             mark = statements.load_numbered("postgres")["system_agreement_get"].text
             return Schema(DatabaseClock(now_us), left, await connection.fetchval(mark, COPY))
@@ -140,18 +138,5 @@ async def _take(connection: asyncpg.Connection, step: migrations.Step) -> None:
 
 def _at_once(work: Coroutine[Any, Any, T]) -> T:
     """The result of `work`, from wherever it is asked for: also inside a running loop."""
-    done: list[T] = []
-    errors: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            done.append(asyncio.run(work))
-        except BaseException as error:
-            errors.append(error)
-
-    thread = threading.Thread(target=run, name="store migration")
-    thread.start()
-    thread.join()
-    if errors:
-        raise errors[0]
-    return done[0]
+    with ThreadPoolExecutor(1, thread_name_prefix="store-migration") as elsewhere:
+        return elsewhere.submit(asyncio.run, work).result()

@@ -11,6 +11,8 @@ from math import inf
 from time import monotonic
 from typing import TypeAlias
 
+import asyncpg
+
 from chatkeep.domain.errors import ChatkeepError
 from chatkeep.domain.text import US
 from chatkeep.store.postgres_connections import Connections, Lent
@@ -60,6 +62,14 @@ class Moments:
                         told.set_result(found)
         finally:
             self._looking = None
+
+
+async def time_at(connection: asyncpg.Connection) -> int:
+    """What time it is there, microseconds since 1970-01-01 UTC."""
+    now_us: int = await connection.fetchval(
+        "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
+    )
+    return now_us
 
 
 DRIFT = 1e-4

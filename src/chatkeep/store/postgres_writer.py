@@ -25,6 +25,7 @@ from chatkeep.store.driver import Body, Listener
 from chatkeep.store.postgres_connections import SYSTEM, binding, connect
 from chatkeep.store.postgres_errors import CONTENDED, ENGINE_ERRORS, is_connection_lost, told
 from chatkeep.store.postgres_transaction import PostgresTransaction
+from chatkeep.store.settling import settle
 from chatkeep.store.statements import Numbered
 
 LANES = 4
@@ -105,22 +106,9 @@ class Writer:
                 # Those of one organisation together: each change of it costs a round trip.
                 group.sort(key=lambda job: job.organisation_id or "")
                 for settled in await lane.commit(group):
-                    self._settle(settled)
+                    settle(settled, self.listeners)
         finally:
             lane.drop()
-
-    def _settle(self, jobs: list[_Job]) -> None:
-        events = [event for job in jobs if job.error is None for event in job.events]
-        if events:
-            for listener in self.listeners:
-                listener(events)
-        for job in jobs:
-            if job.future.done():
-                continue
-            if job.error is not None:
-                job.future.set_exception(job.error)
-            else:
-                job.future.set_result(job.result)
 
 
 class _Lane:

@@ -20,6 +20,7 @@ import apsw
 from chatkeep.domain.errors import ChatkeepError, ShuttingDown, StoreBusy, StoreFull, StoreLost
 from chatkeep.domain.event import Event
 from chatkeep.store.driver import Listener
+from chatkeep.store.settling import settle
 from chatkeep.store.sqlite_errors import translate
 
 BATCH_MAX = 256
@@ -165,7 +166,7 @@ class Writer:
             by_loop.setdefault(job.loop, []).append(job)
         for loop, jobs in by_loop.items():
             try:
-                loop.call_soon_threadsafe(_answer, jobs, self.listeners)
+                loop.call_soon_threadsafe(settle, jobs, self.listeners)
             except RuntimeError:
                 pass  # The loop is closed, so nobody waits any more.
 
@@ -173,20 +174,6 @@ class Writer:
 def _fail(batch: list[_Job], error: ChatkeepError) -> None:
     for job in batch:
         job.error = error
-
-
-def _answer(jobs: list[_Job], listeners: Sequence[Listener]) -> None:
-    events = [event for job in jobs if job.error is None for event in job.events]
-    if events:
-        for listener in listeners:
-            listener(events)
-    for job in jobs:
-        if job.future.done():
-            continue
-        if job.error is not None:
-            job.future.set_exception(job.error)
-        else:
-            job.future.set_result(job.result)
 
 
 class Checkpointer:
