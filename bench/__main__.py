@@ -15,7 +15,7 @@ import uvloop
 
 from bench import load, server
 from bench.scenarios import SMALL, Library, Scale, Work, appends
-from bench.server import HOST, Running, keep_off
+from bench.server import ENGINES, HOST, NOBODY, Running, keep_off
 from bench.table import Report, Row, middle
 
 WARM_UP = 1.1
@@ -49,14 +49,14 @@ def report(scale: Scale, *, seconds: float, rounds: int, only: str, engine: str 
         folder = Path(temporary)
         for name in ("reads", "writes", "bodies"):
             (folder / name).mkdir()
-        settings = place()
+        settings = {**NOBODY, **place()}
         reads = stack.enter_context(server.chatkeep(folder / "reads", settings=settings))
         memory_mb = reads.memory_mb()
         library = Library(reads, scale)
         writes = (
             reads
             if scale is SMALL
-            else stack.enter_context(server.chatkeep(folder / "writes", settings=place()))
+            else stack.enter_context(server.chatkeep(folder / "writes", settings={**NOBODY, **place()}))
         )
         bodies = folder / "bodies"
         for size in scale.sizes:
@@ -112,7 +112,7 @@ def main() -> None:
     parser.add_argument("--only", default="", metavar="TEXT", help="only rows whose name has this text")
     parser.add_argument("--small", action="store_true", help="few and small chats: does it run at all?")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to this file")
-    parser.add_argument("--engine", choices=("sqlite", "postgres"), default="sqlite", help="the database")
+    parser.add_argument("--engine", choices=ENGINES, default=ENGINES[0], help="the database")
     said = parser.parse_args()
     keep_off()
     scale = SMALL if said.small else Scale()

@@ -76,7 +76,11 @@ def measured(count: int, seconds: float, rounds: int) -> tuple[float, float]:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="chatkeep-mixed-")))
         os.sched_setaffinity(0, cores)  # and so for all that are started from here
         place = stack.enter_context(server.databases("postgres", cores))
-        settings: Mapping[str, str] = {**place(), "CHATKEEP_SECRETS": str(folder / "secrets")}
+        settings: Mapping[str, str] = {
+            **server.NOBODY,
+            **place(),
+            "CHATKEEP_SECRETS": str(folder / "secrets"),
+        }
         nodes: list[Running] = []
         for number in range(count):
             (folder / str(number)).mkdir()

@@ -22,6 +22,7 @@ from tests.postgres.databases import Databases
 from tests.postgres.server import Postgres
 
 HOST = "127.0.0.1"
+ENGINES = ("sqlite", "postgres")
 START_S = 60.0
 STOP_S = 15.0
 LOOK_S = 0.002
@@ -110,15 +111,15 @@ def chatkeep(
 
 @contextmanager
 def databases(engine: str, cores: Sequence[int] = _CORES[-1:]) -> Iterator[Callable[[], Mapping[str, str]]]:
-    """What gives each server the settings for a place of its own: its folder, or a database of a PostgreSQL that is as
-    durable as it comes and runs on `cores`, by default the load's.
+    """What gives each server the settings for a place of its own: none, as its folder is one, or those of a database
+    of a PostgreSQL that is as durable as it comes and runs on `cores`, by default the load's.
     """
     if engine == "sqlite":
-        yield lambda: NOBODY
+        yield dict
         return
     os.sched_setaffinity(0, cores)
     with Postgres.temporary(is_durable=True) as postgres, Databases(postgres.superuser_url) as made:
-        yield lambda: {**NOBODY, "CHATKEEP_DATABASE_URL": made.fresh()}
+        yield lambda: {"CHATKEEP_DATABASE_URL": made.fresh()}
 
 
 @contextmanager

@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -25,7 +25,7 @@ import uvloop
 
 from bench import load, metronome, server
 from bench.scenarios import NATIVE
-from bench.server import HOST, Running, keep_off
+from bench.server import ENGINES, HOST, Running, keep_off
 
 IN_TIME_MS = 100.0
 BEGIN_AT_ONCE = 8
@@ -139,22 +139,19 @@ async def measure(running: Running, source: str, streams: int, seconds: float) -
 
 
 @contextmanager
-def serving(folder: Path, source: str) -> Iterator[Running]:
+def serving(folder: Path, source: str, engine: str) -> Iterator[Running]:
     """chatkeep with the metronome in its own process, or behind HTTP in another on the load's core."""
-    if source == "in process":
-        with server.chatkeep(folder, program=("-m", "bench.metronome"), settings=SETTINGS) as running:
-            yield running
-        return
-    port = server.free_port()
-    upstream = subprocess.Popen([sys.executable, "-m", "bench.metronome", "upstream", str(port)])
-    try:
-        settings = {**SETTINGS, "CHATKEEP_PROVIDERS__METRONOME__BASE_URL": f"http://{HOST}:{port}/v1"}
-        time.sleep(1)
-        with server.chatkeep(folder, settings=settings) as running:
-            yield running
-    finally:
-        upstream.terminate()
-        upstream.wait()
+    with server.databases(engine) as place, ExitStack() as stack:
+        settings, metronome_in = {**SETTINGS, **place()}, ("-m", "bench.metronome")
+        if source == "HTTP":
+            port = server.free_port()
+            upstream = subprocess.Popen([sys.executable, *metronome_in, "upstream", str(port)])
+            stack.callback(upstream.wait)
+            stack.callback(upstream.terminate)
+            settings["CHATKEEP_PROVIDERS__METRONOME__BASE_URL"] = f"http://{HOST}:{port}/v1"
+            time.sleep(1)
+        program = metronome_in if source == "in process" else ()
+        yield stack.enter_context(server.chatkeep(folder, program=program, settings=settings))
 
 
 def main() -> None:
@@ -163,6 +160,7 @@ def main() -> None:
     parser.add_argument("--streams", type=int, nargs="+", help="instead of 200, 400 and (in process) 800")
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--source", choices=("in process", "HTTP"), action="append")
+    parser.add_argument("--engine", choices=ENGINES, default=ENGINES[0], help="the database")
     said = parser.parse_args()
     keep_off()
     print("source       streams   p50 ms   p99 ms   arrived   µs/word    core  KiB each")
@@ -170,7 +168,7 @@ def main() -> None:
         for streams in said.streams or (200, 400, 800)[: 3 if source == "in process" else 2]:
             with (
                 tempfile.TemporaryDirectory(prefix="chatkeep-streams-") as temporary,
-                serving(Path(temporary), source) as running,
+                serving(Path(temporary), source, said.engine) as running,
             ):
                 time.sleep(1)
                 print(uvloop.run(measure(running, source, streams, said.seconds)).line(), flush=True)

@@ -157,9 +157,7 @@ OF_ENGINE: dict[Engine, dict[str, Point]] = {
         "after a commit, before anybody is told": lambda trap: around(
             trap, asyncpg.Connection, "execute", when=_is_commit
         ),
-        "after a commit, before its clients are told": lambda trap: around(
-            trap, postgres_writer.Writer, "_settle"
-        ),
+        "after a commit, before its clients are told": lambda trap: around(trap, postgres_writer, "settle"),
     },
 }
 OF_ANY: dict[str, Point] = {

@@ -8,13 +8,14 @@ import re
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import httpx
+import structlog
 from typer.testing import CliRunner
 
 from chatkeep.cli.app import app
@@ -59,10 +60,23 @@ def invoke(*arguments: str, stdin: bytes = b"", **settings: str) -> Done:
         name: None for name in os.environ if name.startswith("CHATKEEP_") and name != DATABASE
     }
     env = {**cleared, **{f"CHATKEEP_{name.upper()}": value for name, value in settings.items()}}
-    result = CliRunner().invoke(app, arguments, input=stdin, env=env)
+    with _own_logs():
+        result = CliRunner().invoke(app, arguments, input=stdin, env=env)
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     return Done(result.exit_code, result.stdout, result.stderr)
+
+
+@contextmanager
+def _own_logs() -> Iterator[None]:
+    """What a command sets up for its logs is undone after it: they go to a stream that is closed with it."""
+    before, configure = structlog.get_config(), structlog.configure
+    structlog.configure = lambda **wanted: configure(**{**wanted, "cache_logger_on_first_use": False})
+    try:
+        yield
+    finally:
+        structlog.configure = configure
+        structlog.configure(**before)
 
 
 async def run(*arguments: str, stdin: bytes = b"", **settings: str) -> Done:

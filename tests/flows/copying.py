@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import shutil
 import threading
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic, sleep
@@ -206,6 +207,13 @@ class Watch:
     def present(self) -> int:
         """How many."""
         return int(self._loop.run_until_complete(self._connection.fetchval(PRESENT)))
+
+    @contextmanager
+    def holding_up(self, table: str) -> Iterator[None]:
+        """Nobody else writes to a table meanwhile."""
+        self._loop.run_until_complete(self._connection.execute(f"BEGIN; LOCK TABLE {table} IN SHARE MODE"))
+        yield
+        self._loop.run_until_complete(self._connection.execute("ROLLBACK"))
 
     def until(self, count: int) -> None:
         """Wait until there are so many."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import pty
+from contextlib import suppress
+from time import monotonic
 
 from tests.flows.command_line import PATIENCE_S, PROGRAM, environment
 
@@ -40,14 +42,14 @@ class Terminal:
 
         Python's prompt overlooks a Ctrl-C that comes after it is shown and before it first waits, until another key.
         """
-        async with asyncio.timeout(PATIENCE_S):
-            while True:
-                self.type(key)
-                try:
-                    async with asyncio.timeout(PRESS_AGAIN_S):
-                        return await self.end()
-                except TimeoutError:
-                    continue
+        until_s = monotonic() + PATIENCE_S
+        while monotonic() < until_s:
+            self.type(key)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(PRESS_AGAIN_S):
+                    return await self.end()
+        self._seen += os.read(self._near, 65_536).decode(errors="replace")
+        raise AssertionError(f"it does not end: {self._seen!r}")
 
     async def end(self) -> int:
         """Wait for the command's end; its exit code."""
@@ -60,11 +62,10 @@ class Terminal:
                 await asyncio.sleep(LOOK_S)
 
     async def _more(self, awaited: str) -> str:
-        loop = asyncio.get_running_loop()
-        readable = loop.create_future()
-        loop.add_reader(self._near, readable.set_result, None)
+        loop, readable = asyncio.get_running_loop(), asyncio.Event()
+        loop.add_reader(self._near, readable.set)
         try:
-            await asyncio.wait_for(readable, PATIENCE_S)
+            await asyncio.wait_for(readable.wait(), PATIENCE_S)
         except TimeoutError:
             raise AssertionError(f"no {awaited!r} in {self._seen!r}") from None
         finally:

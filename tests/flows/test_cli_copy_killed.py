@@ -76,11 +76,11 @@ def test_killed_anywhere_it_goes_on(filled: Path, postgres_url: str, forks: Copi
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_told_to_end_it_goes_on(filled: Path, postgres_url: str, forks: Copies, number: int) -> None:
-    pid = forks.copy(f"sqlite:{filled / wiring.DATABASE}", postgres_url)
-    with Watch(postgres_url) as watch:
-        watch.until(1)
-    assert kill(pid, number)
-    assert 0 < present(postgres_url) < counted(filled)["messages"]
+    with Watch(postgres_url) as watch, watch.holding_up("messages"):
+        pid = forks.copy(f"sqlite:{filled / wiring.DATABASE}", postgres_url)
+        watch.until(counted(filled)["events"])
+        assert kill(pid, number)
+        assert watch.present() == counted(filled)["events"]
     assert rows_of(copy(filled, postgres_url))["events"] == counted(filled)["events"]
 
 

@@ -149,14 +149,16 @@ def operator(world: World, owner: Caller) -> Context:
 
 
 def lookalike(value: str, seed: int = 1) -> str:
-    """Something of the same form as an id or cursor that names nothing."""
+    """Something of the same form as an id or cursor that names nothing; an id of the same time, so of the same place in
+    lists, of which its first 18 characters tell (`ports.SharedEntropy`).
+    """
     dice = random.Random(f"{seed} {value}")
     inside = _inside(value)
     if inside is not None:
         parts = [lookalike(part, seed) if isinstance(part, str) else part for part in inside]
         return base64.urlsafe_b64encode(json.dumps(parts).encode()).decode().rstrip("=")
     return "".join(
-        _other(character, dice) if place > 14 or len(value) != 36 else character
+        _other(character, dice) if place >= 18 or len(value) != 36 else character
         for place, character in enumerate(value)
     )
 

@@ -76,7 +76,7 @@ def _sqlite_table(connection: Any, name: str) -> Shape:
 
 _TABLES = """
 SELECT oid, relname FROM pg_class
-WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace AND relname <> 'chatkeep_schema'
+WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace AND relname NOT IN ('chatkeep_schema', 'commits')
 """
 _COLUMNS = """
 SELECT attname, format_type(atttypid, atttypmod), NOT attnotnull, pg_get_expr(adbin, adrelid) FROM pg_attribute
@@ -100,7 +100,7 @@ FROM pg_constraint WHERE contype = 'f' AND conrelid = $1
 
 
 async def of_postgres(connection: asyncpg.Connection) -> dict[str, Shape]:
-    """All tables by name, but the migrations' own."""
+    """All tables by name, but those that only this engine has: the migrations' own, and which commits there were."""
     return {name: await _postgres_table(connection, oid) for oid, name in await connection.fetch(_TABLES)}
 
 
