@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import pty
+import signal
 from contextlib import suppress
 from time import monotonic
 
@@ -23,6 +24,7 @@ class Terminal:
         env = {**environment(**settings), "TERM": "dumb"}
         self._pid, self._near = pty.fork()
         if self._pid == 0:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # whoever runs the tests in the background ignores it
             os.execve(command[0], command, env)  # nothing of the loop is touched in the child
         self._seen = ""
 
