@@ -24,7 +24,7 @@ class Terminal:
         env = {**environment(**settings), "TERM": "dumb"}
         self._pid, self._near = pty.fork()
         if self._pid == 0:
-            signal.signal(signal.SIGINT, signal.SIG_DFL)  # whoever runs the tests in the background ignores it
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # it may be ignored around the tests
             os.execve(command[0], command, env)  # nothing of the loop is touched in the child
         self._seen = ""
 
