@@ -39,7 +39,7 @@ async def both(
 
 async def test_each_is_listed_until_it_ends(both: tuple[World, World], tmp_path: Path) -> None:
     async with asyncio.timeout(5):
-        while len(await nodes.living(both[0].system)) < 2:  # the first sign of each comes by itself
+        while len(await nodes.living(both[0].system)) < 2:  # noqa: ASYNC110 - the first sign of each comes by itself
             await asyncio.sleep(0.01)
     for world in both:
         await nodes.beat(world.system, streams_count=2, run_ids=())
