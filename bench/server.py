@@ -40,6 +40,7 @@ http {{ access_log off; sendfile on; keepalive_requests 1000000000; default_type
 
 NOBODY = {
     "CHATKEEP_LOCAL_MODEL": "false",
+    "CHATKEEP_LEXICON_REQUESTS_PER_MINUTE": "0",
     "CHATKEEP_PROVIDERS__NOBODY__BASE_URL": f"http://{HOST}:9/v1",
 }
 

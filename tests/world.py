@@ -164,7 +164,7 @@ async def open_world(
         log_requests=False,
         sweep_interval_s=3600,
         providers={"scripted": ProviderSettings(base_url=upstream.base_url)},
-        **settings,
+        **{"lexicon_requests_per_minute": 0, **settings},
     )
     system = wiring.make_system(chosen, clock=clock)
     first = await wiring.first_start(system)

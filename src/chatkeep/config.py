@@ -85,7 +85,8 @@ class Settings(BaseSettings):
     run_wall_s: float = Field(600, ge=1, le=7200, description="Longest time one answer may take, seconds.")
     allowed_origins: str = Field(
         "",
-        description="Origins of web pages that may open WebSockets, with commas between: https://chat.example.com.",
+        description="Origins of web pages that may call the APIs and open WebSockets, with commas between: "
+        "https://chat.example.com.",
     )
     lease_s: float = Field(
         30, ge=1, le=600, description="How long a run is held without a sign of life of its server, seconds."
@@ -109,6 +110,18 @@ class Settings(BaseSettings):
     streams_per_principal_max: int = Field(20, ge=1, description="Open event streams of one person or key.")
     streams_per_organisation_max: int = Field(200, ge=1, description="Open event streams of one tenant.")
     streams_max: int = Field(5000, ge=1, description="Open event streams of the server.")
+    lexicon_requests_per_minute: int = Field(
+        100, ge=0, description="Requests of one tenant to the Lexicon API in a minute; 0 for no limit."
+    )
+    lexicon_sockets_max: int = Field(
+        50, ge=1, description="Open WebSockets of one tenant in the Lexicon API."
+    )
+    lexicon_idle_s: float = Field(
+        900,
+        ge=1,
+        le=24 * 3600,
+        description="A WebSocket of the Lexicon API where nobody says anything for so long is closed, seconds.",
+    )
     stream_age_s: float = Field(
         900,
         ge=1,

@@ -26,6 +26,7 @@ from chatkeep.models.local import LocalModel, weights_path
 from chatkeep.models.port import Provider
 from chatkeep.ports import SharedEntropy, SystemClock, SystemEntropy
 from chatkeep.runtime.bell import LocalBell
+from chatkeep.runtime.rates import Rates
 from chatkeep.runtime.recovery import answer_summons, keep_alive, recover
 from chatkeep.runtime.runner import Runner
 from chatkeep.runtime.streams import Streams
@@ -148,6 +149,9 @@ def limits_of(settings: Settings) -> Limits:
         streams_per_principal_max=settings.streams_per_principal_max,
         streams_per_organisation_max=settings.streams_per_organisation_max,
         streams_max=settings.streams_max,
+        lexicon_requests_per_minute=settings.lexicon_requests_per_minute,
+        lexicon_sockets_max=settings.lexicon_sockets_max,
+        lexicon_idle_s=settings.lexicon_idle_s,
         stream_age_s=settings.stream_age_s,
         header_deadline_s=settings.header_deadline_s,
         body_first_byte_s=settings.body_first_byte_s,
@@ -225,6 +229,7 @@ def make_house(settings: Settings, system: System) -> House:
         ),
         tail=Tail(bell, limits),
         streams=Streams(system),
+        rates=Rates(system),
         turns=Turns(bell, wait_s=limits.queue_wait_s),
         rendered=RenderedCache(settings.rendered_cache_bytes),
         trusted_proxies=settings.trusted_proxies,

@@ -208,6 +208,45 @@ async def test_only_the_current_path_and_only_what_was_spoken(world: World) -> N
     assert read["message_count"] == page["total"] == 2
 
 
+async def test_pages_of_a_users_chats(world: World) -> None:
+    made = [await make(world, title=f"T{n}") for n in range(5)]
+    await make(world, user_id="somebody else")
+    path = f"{CHATS}/user/user123"
+    whole = (await ask(world, "GET", path)).json()
+    read = [(await ask(world, "GET", f"{CHATS}/{each['id']}")).json() for each in made]
+    assert whole == {"chats": read[::-1], "total": 5, "offset": 0, "limit": 50, "has_more": False}
+    for order, expected in (("asc", read), ("desc", read[::-1])):
+        for limit in (1, 2, 5, 100):
+            for offset in range(7):
+                query = {"order": order, "limit": limit, "offset": offset}
+                page = (await ask(world, "GET", path, params=query)).json()
+                assert page["chats"] == expected[offset : offset + limit]
+                assert (page["total"], page["offset"], page["limit"]) == (5, offset, limit)
+                assert page["has_more"] == (offset + len(page["chats"]) < 5)
+    await ask(world, "DELETE", f"{CHATS}/{made[0]['id']}")
+    assert (await ask(world, "GET", path)).json()["total"] == 4
+
+
+async def test_the_chats_of_nobody_are_404(world: World) -> None:
+    await world.native("POST", "/chats")
+    quiet = await world.person()
+    for user_id in ("nobody", quiet.principal_id, "a%2Fb"):
+        response = await ask(world, "GET", f"{CHATS}/user/{user_id}")
+        assert response.status_code == response.json()["error"] == 404, user_id
+    for no_id in ("%00", "x" * 201):
+        response = await ask(world, "GET", f"{CHATS}/user/{no_id}")
+        assert response.status_code == response.json()["error"] == 400, no_id
+    own = await ask(world, "GET", f"{CHATS}/user/{world.owner.principal_id}")
+    assert own.json()["total"] == 1
+
+
+async def test_a_member_lists_only_its_own(world: World) -> None:
+    member = await world.person()
+    await make(world, member, user_id=member.principal_id)
+    assert (await ask(world, "GET", f"{CHATS}/user/{member.principal_id}", member)).json()["total"] == 1
+    assert (await ask(world, "GET", f"{CHATS}/user/{world.owner.principal_id}", member)).status_code == 403
+
+
 BAD_PAGING = (
     "limit=101",
     "limit=0",
@@ -225,9 +264,10 @@ BAD_PAGING = (
 async def test_bad_paging_is_400(world: World) -> None:
     made = await make(world)
     for query in BAD_PAGING:
-        response = await ask(world, "GET", f"{CHATS}/{made['id']}/messages?{query}")
-        assert response.status_code == response.json()["error"] == 400, query
-        assert response.json()["message"].startswith(query.partition("=")[0] + ": ")
+        for path in (f"{made['id']}/messages", "user/user123"):
+            response = await ask(world, "GET", f"{CHATS}/{path}?{query}")
+            assert response.status_code == response.json()["error"] == 400, query
+            assert response.json()["message"].startswith(query.partition("=")[0] + ": ")
 
 
 BAD_BODIES = (
@@ -300,6 +340,7 @@ async def test_a_chat_written_here_reads_the_same_in_the_native_dialect(world: W
 async def test_the_machine_readable_description_is_served(world: World) -> None:
     document = (await world.client.get("/lexicon/openapi.json")).json()
     assert set(document["paths"]) == {
+        "/api/v1/chats/user/{user_id}",
         f"{CHATS}/",
         f"{CHATS}/{{chat_id}}",
         f"{CHATS}/{{chat_id}}/messages",

@@ -15,6 +15,8 @@ from chatkeep import __version__
 from chatkeep.domain.errors import RateLimited, StoreRefused
 from chatkeep.services import nodes
 from tests.flows.command_line import run, start
+from tests.flows.lexicon_client import CHATS, ask, make
+from tests.flows.lexicon_socket import sockets_of
 from tests.upstream import ScriptedUpstream
 from tests.world import NATIVE, FakeClock, World, open_world
 
@@ -166,3 +168,51 @@ async def test_a_sqlite_file_has_one_server(tmp_path: Path) -> None:
     _, err = await process.communicate()
     assert process.returncode == 1
     assert b"need PostgreSQL" in err
+
+
+async def test_a_chat_is_not_deleted_at_one_while_a_socket_is_open_at_the_other(
+    both: tuple[World, World],
+) -> None:
+    a, b = both
+    chat = await make(a)
+    async with sockets_of(a) as sockets, sockets.visit(chat["id"]) as visitor:
+        await visitor.next()
+        assert (await ask(b, "DELETE", f"{CHATS}/{chat['id']}", a.owner)).status_code == 409
+    async with asyncio.timeout(5):
+        while (await ask(b, "DELETE", f"{CHATS}/{chat['id']}", a.owner)).status_code == 409:  # noqa: ASYNC110 - it tells nobody
+            await asyncio.sleep(0.01)
+    assert (await ask(a, "GET", f"{CHATS}/{chat['id']}")).status_code == 404
+
+
+async def test_what_is_said_at_one_is_heard_at_the_other(both: tuple[World, World]) -> None:
+    a, b = both
+    chat = await make(a)
+    async with (
+        sockets_of(a) as here,
+        sockets_of(b) as there,
+        here.visit(chat["id"]) as asker,
+        there.visit(chat["id"], "user123", a.owner) as listener,
+    ):
+        await asker.next()
+        await listener.next()
+        await asker.say("Hi")
+        assert await listener.until("message_stream_ended") == await asker.until("message_stream_ended")
+
+
+async def test_requests_of_a_minute_are_counted_together(
+    tmp_path: Path, clock: FakeClock, upstream: ScriptedUpstream, database: str
+) -> None:
+    async with AsyncExitStack() as stack:
+        limit = {"lexicon_requests_per_minute": 100}
+        a = await stack.enter_async_context(open_world(tmp_path / "a", clock, upstream, **limit))
+        shutil.copytree(tmp_path / "a" / "secrets", tmp_path / "b" / "secrets")
+        b = await stack.enter_async_context(open_world(tmp_path / "b", clock, upstream, **limit))
+        chat = await make(a)
+        for _ in range(2):
+            admitted = 0
+            for number in range(130):
+                world = (a, b)[number % 3 == 0]
+                answer = await ask(world, "GET", f"{CHATS}/{chat['id']}", a.owner)
+                admitted += answer.status_code == 200
+            assert 90 <= admitted <= 100
+            clock.advance(61)

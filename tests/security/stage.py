@@ -114,7 +114,7 @@ class Matrix:
         answer = await self.world.client.request(
             asked.method, asked.url, params=asked.query or None, headers=sent, follow_redirects=False, **body
         )
-        if telling := self.world.server.house.streams._telling:
+        if telling := self.world.server.house.streams._by_holder._telling:
             await telling  # where nodes count streams together, that one has ended is told after the answer
         return answer
 

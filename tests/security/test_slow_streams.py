@@ -99,8 +99,9 @@ async def test_who_never_reads_is_gone_and_the_others_are_served(tmp_path: Path)
         reading = [asyncio.create_task(reader.follow(session)) for reader in healthy]
         await asyncio.gather(*(reader.until(7) for reader in healthy))
         here = f"{API}/chats/{chat_id}"
-        paths = (f"{here}/events?after=0", f"{here}/events", f"{here}/ws?after=0")
-        clients = [place.hostile(paths[number % 3]) for number in range(HOSTILE)]
+        lexicons = f"/ws/chat?user_id={world.owner.principal_id}&chat_id={chat_id}&after=0"
+        paths = (f"{here}/events?after=0", f"{here}/events", f"{here}/ws?after=0", lexicons)
+        clients = [place.hostile(paths[number % len(paths)]) for number in range(HOSTILE)]
         await place.until_streams(HOSTILE + HEALTHY, within_s=20)
         seq, began = 7, monotonic()
         while place.open_streams > HEALTHY:

@@ -192,6 +192,15 @@ class SessionEnded(Conflict):
     code = "session_ended"
 
 
+class ChatInUse(Conflict):
+    """The chat has open connections, so it is not deleted."""
+
+    code = "chat_in_use"
+
+    def __init__(self) -> None:
+        super().__init__("The chat has active WebSocket connections. Close them, then delete it.")
+
+
 class IdempotencyMismatch(Conflict):
     """The Idempotency-Key was used before with a different request."""
 

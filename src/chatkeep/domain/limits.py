@@ -53,6 +53,10 @@ class Limits:
     streams_per_principal_max: int = 20
     streams_per_organisation_max: int = 200
     streams_max: int = 5_000
+    lexicon_requests_per_minute: int = 100
+    lexicon_messages_per_s: int = 10
+    lexicon_sockets_max: int = 50
+    lexicon_idle_s: float = 900.0
     stream_age_s: float = 900.0
     stream_recheck_s: float = 3.5  # and the bell looks every second: within 5 s in all
     queue_wait_s: float = 60.0

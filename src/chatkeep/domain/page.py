@@ -27,6 +27,14 @@ class Page(Generic[T]):
         return self.next_cursor is not None
 
 
+@dataclass(frozen=True, slots=True)
+class Slice(Generic[T]):
+    """A stretch of a list by offset, and how long the whole list is."""
+
+    items: list[T]
+    total: int
+
+
 def write_cursor(*parts: int | str) -> str:
     """Opaque text for a position in a list."""
     return base64.urlsafe_b64encode(json.dumps(parts).encode()).decode().rstrip("=")

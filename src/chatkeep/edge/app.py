@@ -12,9 +12,10 @@ from hmac import compare_digest
 
 import orjson
 import structlog
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from chatkeep import __version__
 from chatkeep.domain.chat import Dialect
@@ -36,6 +37,12 @@ SECURITY_HEADERS = (
     (b"x-frame-options", b"DENY"),
     (b"content-security-policy", b"default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"),
 )
+
+SHOWN_TO_PAGES = (
+    *("etag", "location", "retry-after", "x-request-id", "idempotency-replayed"),
+    *("x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"),
+)
+"""Headers of answers that web pages of allowed origins may read, beside those that all may."""
 
 LAST_LINES = b"".join([b"\r\n%b: %b" % header for header in SECURITY_HEADERS]) + b"\r\n\r\n"
 
@@ -61,6 +68,15 @@ class Edge:
         self._metrics_token = metrics_token
         self.reporter = Reporter(self.metrics, house.system.clock, requests_log)
         self._kept = ReadyAnswers(house.system.store.moment, house.system.clock)
+        self._app: ASGIApp = self._at_door
+        if origins := house.system.policy.allowed_origins:
+            self._app = CORSMiddleware(
+                self._at_door,
+                allow_origins=sorted(origins),
+                allow_methods=("*",),
+                allow_headers=("*",),
+                expose_headers=SHOWN_TO_PAGES,
+            )
         self._own: dict[str, Callable[[Scope], Response]] = {
             "/": self._index,
             "/health": self._health,
@@ -99,8 +115,11 @@ class Edge:
             is_read = scope["method"] == "GET"
             response = own(scope) if is_read else _plain(405, "Method Not Allowed", {"allow": "GET, HEAD"})
             await response(scope, receive, send)
-            return
-        door = choose(path, scope["headers"])
+        else:
+            await self._app(scope, receive, send)
+
+    async def _at_door(self, scope: Scope, receive: Receive, send: Send) -> None:
+        door = choose(scope["path"], scope["headers"])
         if door is None:
             await _plain(404, "Nothing lives here. See / for what does.")(scope, receive, send)
             return
@@ -120,7 +139,7 @@ class Edge:
         moment = scope["state"].get("moment") or self._house.system.store.moment()
         response = await built.hot.run(answer, Request(scope, receive, send))
         asked = scope["state"].get("asked")
-        if asked is not None and isinstance(response, Kept):
+        if asked is not None and isinstance(response, Kept) and "headers" not in scope["state"]:
             self._kept.keep(asked, moment, _as_ready(name, scope["path"], response))
         await response(scope, receive, send)
 
@@ -244,6 +263,7 @@ class _Exchange(_Told):
             self._status = message["status"]
             headers = message.setdefault("headers", [])
             headers.append((REQUEST_ID, self._request_id.encode()))
+            headers.extend(self._scope["state"].get("headers", ()))
             headers.extend(SECURITY_HEADERS)
         await self._send(message)
 

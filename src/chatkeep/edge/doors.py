@@ -27,6 +27,8 @@ def choose(path: str, headers: Headers) -> tuple[Dialect, str] | None:
         return "synthflow", ""
     if path.startswith("/v1/") or path == "/.well-known/jwks.json":
         return "cuadra", ""
+    if path == "/ws/chat":
+        return "lexicon", ""
     if path.startswith("/api/"):
         is_lexicon = _is_chats(path) and any(name in LEXICON_KEYS for name, _ in headers)
         return ("lexicon" if is_lexicon else "openwebui"), ""

@@ -23,8 +23,8 @@ ANSWER_NOW = "chatkeep.answer_now"
 READY_MAX = 4_000
 ASKED_BYTES_MAX = 2_048
 REQUEST_ID = b"x-request-id"
-UNPLAIN = frozenset((b"content-length", b"transfer-encoding", b"expect", b"upgrade"))
-"""Headers that make the connection wait for more than the header's end."""
+UNPLAIN = frozenset((b"content-length", b"transfer-encoding", b"expect", b"upgrade", b"origin"))
+"""Headers that make the connection wait for more than the header's end, or whose answer has more than is kept."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,11 @@ class Tail:
         self._limits = limits
         self._is_closing = False
 
+    @property
+    def is_closing(self) -> bool:
+        """Whether the process is going."""
+        return self._is_closing
+
     def close(self) -> None:
         """Have all streams end with their cursor: the process is going."""
         self._is_closing = True

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from chatkeep.domain.chat import Chat, ChatAccess, ChatChanges, ChatFilter, ChatThread, NewChat, Unset
-from chatkeep.domain.errors import AlreadyExists, InvalidField, NotFound, VersionMismatch
+from chatkeep.domain.errors import AlreadyExists, ChatInUse, InvalidField, NotFound, VersionMismatch
 from chatkeep.domain.ids import ChatId, MessageId
 from chatkeep.domain.message import NewMessage
-from chatkeep.domain.page import Page, read_cursor, write_cursor
+from chatkeep.domain.page import Page, Slice, read_cursor, write_cursor
 from chatkeep.domain.text import US, check_text
-from chatkeep.services import access, appending, chat_rules, leases, people
+from chatkeep.services import access, appending, chat_rules, leases, nodes, people
 from chatkeep.services.context import Context
 from chatkeep.store import chats, messages, principals
 from chatkeep.store.driver import Transaction
@@ -48,7 +48,7 @@ async def create_for(ctx: Context, new: NewChat, user_id: str) -> ChatThread:
     check_new(ctx, new)
 
     async def body(tx: Transaction) -> ChatThread:
-        owner = await people.meant(tx, ctx, user_id)
+        owner, _ = await people.meant(tx, ctx, user_id)
         return await create_in(tx, ctx, replace(new, owner_id=owner.id))
 
     return await ctx.write(body)
@@ -177,6 +177,26 @@ async def list_chats(ctx: Context, chosen: ChatFilter, *, cursor: str | None, li
     return await ctx.read(body)
 
 
+async def list_of(ctx: Context, user_id: str, *, newest_first: bool, offset: int, limit: int) -> Slice[Chat]:
+    """Chats of the person the tenant knows as `user_id` that the caller may read, by when they were made, as of one
+    moment. Raises `NotFound` for somebody unknown, and `NotAllowed`.
+    """
+    ctx.principal.require("chat:read")
+
+    async def body(tx: Transaction) -> Slice[Chat]:
+        now, owner = ctx.now_us(), await people.known(tx, ctx, user_id)
+        if owner is None:
+            raise NotFound("User")
+        total = await chats.count(tx, ctx.principal, ChatFilter(owner.id), now=now)
+        # Oldest first is the same list from its other end.
+        after = offset if newest_first else max(total - offset - limit, 0)
+        count = max(min(limit, total - offset), 0)
+        items = await chats.by_age(tx, ctx.principal, owner.id, now=now, offset=after, limit=count)
+        return Slice(items if newest_first else items[::-1], total)
+
+    return await ctx.read(body)
+
+
 async def update(
     ctx: Context, chat_id: ChatId, changes: ChatChanges, *, if_version: Versions | None = None
 ) -> Chat:
@@ -215,13 +235,17 @@ async def delete(ctx: Context, chat_id: ChatId, *, if_version: Versions | None =
     await ctx.write(body)
 
 
-async def purge(ctx: Context, chat_id: ChatId) -> int:
-    """Delete for ever, with messages, documents, shares and runs; when that was. Raises `NotFound`, `NotAllowed`."""
+async def purge(ctx: Context, chat_id: ChatId, *, is_unused: bool = False) -> int:
+    """Delete for ever, with messages, documents, shares and runs; when that was. `is_unused`: only if it has no open
+    WebSocket of those that are counted by chat. Raises `NotFound`, `NotAllowed`, `ChatInUse`.
+    """
     ctx.principal.require("chat:write")
     access.check_id(chat_id)
 
     async def body(tx: Transaction) -> int:
         await access.changeable(tx, ctx, chat_id)
+        if is_unused and await nodes.sockets_in(tx, ctx.system, chat_id):
+            raise ChatInUse()
         await tx.run("chat_purge", id=chat_id)
         return ctx.now_us()
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 from chatkeep.domain.errors import ChatBusy, NotFound, SessionEnded
 from chatkeep.domain.ids import ChatId
 from chatkeep.domain.message import SPEAKING_ROLES, Message, NewMessage, path_to
-from chatkeep.domain.page import Page, read_cursor, write_cursor
+from chatkeep.domain.page import Page, Slice, read_cursor, write_cursor
 from chatkeep.services import access, appending, leases
 from chatkeep.services.context import Context
 from chatkeep.store import chats, messages
@@ -81,21 +80,15 @@ async def list_messages(
     return await ctx.read(body)
 
 
-@dataclass(frozen=True, slots=True)
-class Slice:
-    """A stretch of a list by offset, and how long the whole list is."""
-
-    items: list[Message]
-    total: int
-
-
-async def list_spoken(ctx: Context, chat_id: ChatId, *, newest_first: bool, offset: int, limit: int) -> Slice:
+async def list_spoken(
+    ctx: Context, chat_id: ChatId, *, newest_first: bool, offset: int, limit: int
+) -> Slice[Message]:
     """User and assistant messages of the current path by offset, as of one moment. Raises `NotFound`."""
     ctx.principal.require("chat:read")
     access.check_id(chat_id)
     await leases.settle_before(ctx, chat_id)
 
-    async def body(tx: Transaction) -> Slice:
+    async def body(tx: Transaction) -> Slice[Message]:
         await access.readable(tx, ctx, chat_id)
         chat = await chats.get(tx, chat_id)
         assert chat is not None

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from chatkeep import __version__
 from chatkeep.domain.errors import RateLimited, StoreRefused
-from chatkeep.domain.ids import OrganisationId, PrincipalId, RunId
+from chatkeep.domain.ids import ChatId, OrganisationId, PrincipalId, RunId
 from chatkeep.domain.text import US
 from chatkeep.services.context import System
 from chatkeep.store import agreements, nodes, organisations, runs
@@ -116,6 +116,50 @@ async def put_streams(
         await nodes.put_streams(tx, principal_id, system.node, count)
 
     await system.store.write(organisation_id, body)
+
+
+async def count_socket(
+    system: System, organisation_id: OrganisationId, chat_id: ChatId, count: int, *, most: int
+) -> None:
+    """Tell that a chat has one WebSocket more at this node, `count` now. Raises `RateLimited` when its organisation has
+    more than `most` at all the nodes together.
+    """
+
+    async def body(tx: Transaction) -> None:
+        await organisations.lock(tx)
+        await nodes.put_sockets(tx, chat_id, system.node, count)
+        if (await nodes.count_sockets(tx, chat_id, alive_since=_alive_since(system)))[0] > most:
+            raise RateLimited(STREAMS_RETRY_S)
+
+    await system.store.write(organisation_id, body)
+
+
+async def put_sockets(system: System, organisation_id: OrganisationId, chat_id: ChatId, count: int) -> None:
+    """Tell how many WebSockets a chat has open at this node."""
+
+    async def body(tx: Transaction) -> None:
+        await nodes.put_sockets(tx, chat_id, system.node, count)
+
+    await system.store.write(organisation_id, body)
+
+
+async def sockets_in(tx: Transaction, system: System, chat_id: ChatId) -> int:
+    """How many WebSockets are open in a chat at all living nodes, of those that are counted so."""
+    return (await nodes.count_sockets(tx, chat_id, alive_since=_alive_since(system)))[1]
+
+
+async def take_requests(
+    system: System, organisation_id: OrganisationId, wanted: int, *, window_s: int
+) -> tuple[int, int]:
+    """Count so many requests more of the organisation's: when its window began, microseconds UTC, and how many of all
+    nodes are in it now.
+    """
+    now = system.clock.now_us()
+
+    async def body(tx: Transaction) -> tuple[int, int]:
+        return await nodes.take_requests(tx, wanted, now=now, over_if_before=now - window_s * US)
+
+    return await system.store.write(organisation_id, body)
 
 
 def _alive_since(system: System) -> int:

@@ -176,18 +176,40 @@ async def vouched(tx: Transaction, ctx: Context, external_id: str) -> tuple[Acco
     return account, True
 
 
-async def meant(tx: Transaction, ctx: Context, user_id: str) -> Account:
-    """Whom a caller means by `user_id`: its own id or external id, or for administrators anybody's, made when new.
-
-    Raises `NotAllowed` for everybody else who names another person.
+async def known(tx: Transaction, ctx: Context, user_id: str) -> Account | None:
+    """Whom a caller means by `user_id`, if there is one: itself by its own id or external id, and for administrators
+    anybody. Raises `NotAllowed` for everybody else who names another person, `InvalidField` for what is no id.
     """
+    check_text("user_id", user_id, characters_max=ctx.system.limits.name_characters_max)
     caller = await principals.get(tx, ctx.principal.id)
     if caller is not None and user_id in (caller.id, caller.external_id):
         return caller
     if not ctx.principal.is_administrator:
         raise NotAllowed("Only an administrator's key may act for other users.")
-    known = await principals.get(tx, PrincipalId(user_id))
-    return known if known is not None else (await vouched(tx, ctx, user_id))[0]
+    found = await principals.get(tx, PrincipalId(user_id))
+    return found if found is not None else await principals.get_by_external_id(tx, user_id)
+
+
+async def meant(tx: Transaction, ctx: Context, user_id: str) -> tuple[Account, bool]:
+    """`known`, made when new; whether it was made. Raises `NotAllowed`, `InvalidField`."""
+    found = await known(tx, ctx, user_id)
+    return await vouched(tx, ctx, user_id) if found is None else (found, False)
+
+
+async def meet(ctx: Context, user_id: str) -> tuple[Account, bool]:
+    """`meant` in a transaction of its own, which writes only if somebody is new. Raises also `MissingScope` then."""
+
+    async def look(tx: Transaction) -> Account | None:
+        return await known(tx, ctx, user_id)
+
+    async def make(tx: Transaction) -> tuple[Account, bool]:
+        return await meant(tx, ctx, user_id)
+
+    found = await ctx.peek(look)
+    if found is not None:
+        return found, False
+    ctx.principal.require("chat:write")
+    return await ctx.write(make)
 
 
 async def _insert(tx: Transaction, account: Account) -> None:

@@ -91,6 +91,22 @@ async def page(
     return [_chat(row) for row in await tx.all("chats_readable", **values)]
 
 
+async def by_age(
+    tx: Transaction, principal: Principal, owner_id: PrincipalId, *, now: int, offset: int, limit: int
+) -> list[Chat]:
+    """Chats of one owner that the principal may read, the newest first."""
+    rows = await tx.all(
+        "chats_of_owner_by_age",
+        owner_id=owner_id,
+        principal_id=principal.id,
+        sees_all=principal.is_administrator,
+        now=now,
+        row_offset=offset,
+        row_limit=limit,
+    )
+    return [_chat(row) for row in rows]
+
+
 async def count(tx: Transaction, principal: Principal, chosen: ChatFilter, *, now: int) -> int:
     """How many chats `page` goes through in all."""
     values = _filter_values(principal, chosen, now)

@@ -27,6 +27,8 @@ NOT_COPIED: Mapping[str, str] = {
     "nodes": "tells which servers run now",
     "duties": "tells which of those servers does what",
     "open_streams": "tells what is open at those servers",
+    "open_sockets": "tells what is open at those servers",
+    "request_rates": "tells what was asked within the last minute",
     "commits": "tells their connections what became of a commit that was cut off",
 }
 """Tables of running servers, and nothing runs while it is copied: what would be copied is not true any more."""

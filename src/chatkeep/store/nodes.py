@@ -1,10 +1,10 @@
-"""Rows of nodes: who serves this store, what but one of them does, and how many streams each has open."""
+"""Rows of nodes: who serves this store, what but one of them does, and what they count together."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from chatkeep.domain.ids import PrincipalId
+from chatkeep.domain.ids import ChatId, PrincipalId
 from chatkeep.store.driver import Transaction
 
 
@@ -43,13 +43,13 @@ async def everyone(tx: Transaction) -> list[Node]:
 async def gone(tx: Transaction, node_id: str) -> None:
     """A node has ended in order (system work)."""
     await tx.run("system_node_gone", id=node_id)
-    await tx.run("system_streams_forget")
+    await _forget_opened(tx)
 
 
 async def forget(tx: Transaction, *, before: int, me: str) -> int:
     """Forget nodes other than this one that were not seen since then (system work); how many."""
     forgotten = await tx.run("system_nodes_forget", before=before, me=me)
-    await tx.run("system_streams_forget")
+    await _forget_opened(tx)
     return forgotten
 
 
@@ -68,3 +68,30 @@ async def count_streams(tx: Transaction, principal_id: PrincipalId, *, alive_sin
     row = await tx.one("streams_count", principal_id=principal_id, alive_since=alive_since)
     assert row is not None
     return int(row[0]), int(row[1])
+
+
+async def put_sockets(tx: Transaction, chat_id: ChatId, node_id: str, count: int) -> None:
+    """How many WebSockets are open in a chat at this node."""
+    if count:
+        await tx.run("sockets_put", chat_id=chat_id, node_id=node_id, count=count)
+    else:
+        await tx.run("sockets_none", chat_id=chat_id, node_id=node_id)
+
+
+async def count_sockets(tx: Transaction, chat_id: ChatId, *, alive_since: int) -> tuple[int, int]:
+    """How many WebSockets the organisation and this chat have open at all living nodes."""
+    row = await tx.one("sockets_count", chat_id=chat_id, alive_since=alive_since)
+    assert row is not None
+    return int(row[0]), int(row[1])
+
+
+async def take_requests(tx: Transaction, wanted: int, *, now: int, over_if_before: int) -> tuple[int, int]:
+    """Count so many requests more of the organisation's: when its minute began, and how many they are in it."""
+    row = await tx.one("request_rate_take", wanted=wanted, now=now, over_if_before=over_if_before)
+    assert row is not None
+    return int(row[0]), int(row[1])
+
+
+async def _forget_opened(tx: Transaction) -> None:
+    await tx.run("system_streams_forget")
+    await tx.run("system_sockets_forget")

@@ -38,6 +38,15 @@ def header(name: str) -> Finder:
     return find
 
 
+def query(name: str) -> Finder:
+    """A finder for a parameter of the URL, for WebSockets of dialects whose clients have no other place for it."""
+
+    def find(connection: HTTPConnection) -> str | None:
+        return connection.query_params.get(name) or None
+
+    return find
+
+
 def cookie(name: str) -> Finder:
     """A finder for a cookie that holds the credential alone."""
 

@@ -22,7 +22,9 @@ from starlette.routing import BaseRoute, compile_path
 
 from chatkeep import __version__
 from chatkeep.domain.chat import Dialect
-from chatkeep.domain.errors import ChatkeepError
+from chatkeep.domain.errors import ChatkeepError, RateLimited
+from chatkeep.domain.limits import Limits
+from chatkeep.domain.text import US
 from chatkeep.services.context import Context, Replay
 from chatkeep.web import docs
 from chatkeep.web.credentials import Finder, context_of
@@ -38,12 +40,17 @@ INTERNAL_ERROR = 500
 HotAnswer = Callable[[House, Context, Request], Awaitable[Response]]
 
 
+def _unlimited(_: Limits) -> int:
+    return 0
+
+
 @dataclass(frozen=True, slots=True)
 class Manner:
     """How one dialect behaves in everything that is not a route.
 
     `write_error(error, method)` writes a domain error, `write_plain(status, reason, method)` one of HTTP itself
     (unknown route, wrong method); `error_model` is the shape of both. `finders` are tried in order for the credential.
+    `requests_per_minute` is how many of a tenant are answered, 0 for all.
     """
 
     name: Dialect
@@ -54,6 +61,7 @@ class Manner:
     write_plain: PlainErrorWriter
     error_model: type
     error_media_type: str = "application/json"
+    requests_per_minute: Callable[[Limits], int] = _unlimited
 
 
 def house_of(connection: HTTPConnection) -> House:
@@ -68,14 +76,14 @@ TheHouse = Annotated[House, Depends(house_of)]
 class CallerOf(SecurityScheme):
     """The dependency that turns a dialect's credential into a `Context`, and says so in the OpenAPI document."""
 
-    def __init__(self, finders: tuple[Finder, ...], model: SecurityBase, scheme_name: str) -> None:
+    def __init__(self, manner: Manner, model: SecurityBase, scheme_name: str) -> None:
         self.model = model
         self.scheme_name = scheme_name
-        self._finders = finders
+        self._manner = manner
 
     async def __call__(self, connection: HTTPConnection) -> Context:
-        """Who calls. Raises `Unauthenticated`."""
-        return await context_of(house_of(connection), connection, self._finders)
+        """Who calls. Raises `Unauthenticated`, `RateLimited`."""
+        return await _caller(house_of(connection), connection, self._manner)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +113,7 @@ class HotTable:
     async def run(self, answer: HotAnswer, request: Request) -> Response:
         """The answer, or the error in the dialect's shape."""
         try:
-            ctx = await context_of(self._house, request, self._manner.finders)
+            ctx = await _caller(self._house, request, self._manner)
             return await answer(self._house, ctx, request)
         except ChatkeepError as error:
             return self._manner.write_error(error, request.method)
@@ -139,6 +147,21 @@ def rechecking(manner: Manner, connection: HTTPConnection) -> Callable[[], Await
         return await context_of(house_of(connection), connection, manner.finders)
 
     return recheck
+
+
+async def _caller(house: House, connection: HTTPConnection, manner: Manner) -> Context:
+    ctx = await context_of(house, connection, manner.finders)
+    limit = manner.requests_per_minute(house.system.limits)
+    if limit:
+        rate = await house.rates.spend(ctx.principal.organisation_id, limit)
+        left_s = max(-(-(rate.resets_at - ctx.now_us()) // US), 1)
+        told = {"limit": rate.limit, "remaining": rate.remaining, "reset": rate.resets_at // US}
+        connection.scope["state"]["headers"] = [
+            (f"x-ratelimit-{name}".encode(), str(value).encode()) for name, value in told.items()
+        ]
+        if rate.is_exceeded:
+            raise RateLimited(left_s)
+    return ctx
 
 
 def make_router() -> APIRouter:

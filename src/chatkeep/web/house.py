@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from chatkeep.runtime.rates import Rates
 from chatkeep.runtime.runner import Runner
 from chatkeep.runtime.streams import Streams
 from chatkeep.runtime.tail import Tail
@@ -15,14 +16,15 @@ from chatkeep.web.rendered import RenderedCache
 
 @dataclass(frozen=True, slots=True)
 class House:
-    """The system, the runner of answers, whoever follows chats and how many do, who waits for a turn, the cache of
-    rendered chats, and the proxies that are believed.
+    """The system, the runner of answers, whoever follows chats and how many do, how often who asks, who waits for a
+    turn, the cache of rendered chats, and the proxies that are believed.
     """
 
     system: System
     runner: Runner
     tail: Tail
     streams: Streams
+    rates: Rates
     turns: Turns
     rendered: RenderedCache
     trusted_proxies: Networks

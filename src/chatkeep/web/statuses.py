@@ -29,6 +29,7 @@ DEFAULT: Mapping[str, int] = {
     "version_mismatch": 412,
     "chat_busy": 409,
     "session_ended": 409,
+    "chat_in_use": 409,
     "idempotency_mismatch": 422,
     "idempotency_in_flight": 409,
     "lease_lost": 409,

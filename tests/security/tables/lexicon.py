@@ -47,6 +47,15 @@ ROWS = (
         is_fresh=True,
         is_partial=True,
     ),
+    Row(
+        method="GET",
+        path=CHATS + "user/{user_id}",
+        at={"user_id": "@external"},
+        query={"limit": "5"},
+        scope=READ,
+        reach="managed",
+        statuses={"A member": 403, "A reader": 403},
+    ),
     Row(method="GET", path=CHAT, at=LESSON, scope=READ, reach="managed"),
     Row(method="GET", path=CHAT + "/messages", at=LESSON, scope=READ, reach="managed"),
     Row(

@@ -57,7 +57,7 @@ async def test_one_stream_too_many_is_refused_and_counts_come_back_to_nothing(
         async with streams.admitted(office.context()):
             raise ZeroDivisionError
     assert streams.count == 0
-    assert not streams._by_holder
+    assert not streams._by_holder.count
     async with streams.admitted(office.context()), streams.admitted(office.context()):
         pass
 

@@ -22,7 +22,5 @@ MANNER = Manner(
     error_model=wire.Problem,
     error_media_type=errors.PROBLEM,
 )
-CREDENTIAL = CallerOf(
-    MANNER.finders, HTTPBearer(description="Access token, session token or API key"), "bearerAuth"
-)
+CREDENTIAL = CallerOf(MANNER, HTTPBearer(description="Access token, session token or API key"), "bearerAuth")
 Caller = Annotated[Context, Depends(CREDENTIAL)]

@@ -15,6 +15,7 @@ from chatkeep.web.statuses import StatusTable, headers_of
 STATUSES = StatusTable({"invalid": 400, "invalid_field": 400, "bad_cursor": 400, "idempotency_mismatch": 400})
 NOBODY = "Invalid or missing API key"
 NO_CHAT = "Chat not found or doesn't belong to your tenant"
+NO_USER = "User not found or has no chats"
 
 
 def write_error(error: ChatkeepError, method: str) -> Response:
@@ -32,6 +33,8 @@ def _sentence(error: ChatkeepError) -> str:
         return NOBODY
     if isinstance(error, NotFound) and error.noun == "Chat":
         return NO_CHAT
+    if isinstance(error, NotFound) and error.noun == "User":
+        return NO_USER
     return str(error)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Annotated
 
 from fastapi import Depends
@@ -20,9 +21,10 @@ MANNER = Manner(
     write_error=errors.write_error,
     write_plain=errors.write_plain,
     error_model=wire.Error,
+    requests_per_minute=attrgetter("lexicon_requests_per_minute"),
 )
 CREDENTIAL = CallerOf(
-    MANNER.finders,
+    MANNER,
     APIKey(
         **{"in": APIKeyIn.header},
         name="X-API-Key",

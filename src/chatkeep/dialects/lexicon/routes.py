@@ -1,16 +1,18 @@
-"""Lexicon's routes: create, get and delete a chat, list its messages."""
+"""Lexicon's routes: create, get, list and delete chats, list a chat's messages."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import Header, Path, Query, Request, Response
 
-from chatkeep.dialects.lexicon import translate, wire
+from chatkeep.dialects.lexicon import socket, translate, wire
 from chatkeep.dialects.lexicon.manner import MANNER, Caller
 from chatkeep.domain.chat import ChatThread
+from chatkeep.domain.errors import NotFound
 from chatkeep.domain.ids import ChatId, ModelId
 from chatkeep.domain.message import Message
+from chatkeep.domain.page import Slice
 from chatkeep.services import chats, messages, models
 from chatkeep.services.context import Context, Note
 from chatkeep.web import dialect, etags
@@ -27,9 +29,11 @@ LIMIT_MAX = 100
 OFFSET_MAX = 2**31 - 1
 CHATS = "/api/v1/chats/"
 CHAT = "/api/v1/chats/{chat_id}"
+USER = "/api/v1/chats/user/{user_id}"
 ChatPath = Annotated[str, Path(description="The chat's id.")]
-Offset = Annotated[int, Query(ge=0, le=OFFSET_MAX, description="How many messages to pass over.")]
-Limit = Annotated[int, Query(ge=1, le=LIMIT_MAX, description="How many messages at most.")]
+UserPath = Annotated[str, Path(description="Your own id of the user.")]
+Offset = Annotated[int, Query(ge=0, le=OFFSET_MAX, description="How many to pass over.")]
+Limit = Annotated[int, Query(ge=1, le=LIMIT_MAX, description="How many at most.")]
 Order = Annotated[Literal["asc", "desc"], Query(description="Oldest first, or newest first.")]
 IfNoneMatch = Annotated[str | None, Header(description="Answer 304 if the chat still has this ETag.")]
 
@@ -46,6 +50,19 @@ async def create(body: wire.ChatIn, ctx: Caller, request: Request, idempotency_k
 
     claim = await claimed(ctx, request, note)
     return answer_of(note(await chats.create_for(claim, translate.new_chat(body), body.user_id)))
+
+
+@router.get(USER, summary="List User Chats", responses={200: {"model": wire.ChatPage}})
+async def list_chats(
+    user_id: UserPath, ctx: Caller, offset: Offset = 0, limit: Limit = 50, order: Order = "desc"
+) -> JsonAnswer:
+    """The chats of one of your users, by when they were made. 404 for a user who has none."""
+    found = await chats.list_of(ctx, user_id, newest_first=order == "desc", offset=offset, limit=limit)
+    if not found.total:
+        raise NotFound("User")
+    return JsonAnswer(
+        {"chats": [translate.chat(each) for each in found.items], **_place(found, offset, limit)}
+    )
 
 
 @router.get(CHAT, summary="Get Chat", responses={200: {"model": wire.ChatOut}, 304: {}})
@@ -70,20 +87,14 @@ async def list_messages(
         ctx, ChatId(chat_id), newest_first=order == "desc", offset=offset, limit=limit
     )
     names = await _model_names(ctx, found.items)
-    out: wire.MessagePage = {
-        "messages": [translate.message(each, names) for each in found.items],
-        "total": found.total,
-        "offset": offset,
-        "limit": limit,
-        "has_more": offset + len(found.items) < found.total,
-    }
-    return JsonAnswer(out)
+    said = [translate.message(each, names) for each in found.items]
+    return JsonAnswer({"messages": said, **_place(found, offset, limit)})
 
 
 @router.delete(CHAT, summary="Delete Chat", responses={200: {"model": wire.Deleted}})
 async def delete(chat_id: ChatPath, ctx: Caller) -> JsonAnswer:
-    """Delete a chat with its messages, for ever."""
-    return JsonAnswer(translate.deleted(await chats.purge(ctx, ChatId(chat_id))))
+    """Delete a chat with its messages, for ever. 409 while WebSockets are open in it."""
+    return JsonAnswer(translate.deleted(await chats.purge(ctx, ChatId(chat_id), is_unused=True)))
 
 
 HOT = (Hot("GET", CHAT, answer_get),)
@@ -91,7 +102,12 @@ HOT = (Hot("GET", CHAT, answer_get),)
 
 def build(house: House) -> Built:
     """The Lexicon application and its hot route."""
-    return dialect.build(house, MANNER, [router], HOT)
+    return dialect.build(house, MANNER, [router, socket.router], HOT)
+
+
+def _place(found: Slice[Any], offset: int, limit: int) -> wire.Place:
+    has_more = offset + len(found.items) < found.total
+    return {"total": found.total, "offset": offset, "limit": limit, "has_more": has_more}
 
 
 def _render(thread: ChatThread) -> bytes:

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import TypedDict
 
 JsonMap = dict[str, Any]
 Role = Literal["user", "assistant"]
+FrameKind = Literal[
+    "connection_established",
+    "user_created",
+    "message_received",
+    "message_stream_started",
+    "message_stream_token",
+    "message_stream_ended",
+    "error",
+]
 
 
 class ConfigIn(BaseModel):
@@ -67,14 +76,25 @@ class MessageOut(TypedDict):
     metadata: JsonMap
 
 
-class MessagePage(TypedDict):
-    """A stretch of a chat's messages."""
+class Place(TypedDict):
+    """Where a stretch of a list is, and how long the whole list."""
 
-    messages: list[MessageOut]
     total: int
     offset: int
     limit: int
     has_more: bool
+
+
+class ChatPage(Place):
+    """A stretch of a user's chats."""
+
+    chats: list[ChatOut]
+
+
+class MessagePage(Place):
+    """A stretch of a chat's messages."""
+
+    messages: list[MessageOut]
 
 
 class Deleted(TypedDict):
@@ -83,6 +103,19 @@ class Deleted(TypedDict):
     success: Literal[True]
     message: str
     deleted_at: str
+
+
+class SaidIn(BaseModel):
+    """The one frame that a client sends over the WebSocket. Other fields are ignored."""
+
+    model_config = ConfigDict(strict=True)
+
+    content: str = Field(min_length=1)
+    metadata: JsonMap | None = None
+
+
+Frame: TypeAlias = JsonMap
+"""A frame to a client: `event_type`, `timestamp` and the fields of its kind, see docs/lexicon.md."""
 
 
 class Error(TypedDict):

@@ -22,7 +22,5 @@ MANNER = Manner(
     error_model=wire.Problem,
     error_media_type=errors.PROBLEM,
 )
-CREDENTIAL = CallerOf(
-    MANNER.finders, HTTPBearer(description="API key, session token or access token"), "bearer"
-)
+CREDENTIAL = CallerOf(MANNER, HTTPBearer(description="API key, session token or access token"), "bearer")
 Caller = Annotated[Context, Depends(CREDENTIAL)]

@@ -52,7 +52,7 @@ MANNER = Manner(
 _BEARER = HTTPBearer(
     description="Session token or API key; also as `x-api-key` or, for people, as the cookie `token`."
 )
-CREDENTIAL = CallerOf(FINDERS, _BEARER, "bearer")
+CREDENTIAL = CallerOf(MANNER, _BEARER, "bearer")
 Caller = Annotated[Context, Depends(CREDENTIAL)]
 
 

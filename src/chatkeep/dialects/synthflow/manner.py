@@ -21,7 +21,5 @@ MANNER = Manner(
     write_plain=errors.write_plain,
     error_model=wire.ErrorOut,
 )
-CREDENTIAL = CallerOf(
-    MANNER.finders, HTTPBearer(description="API key, session token or access token"), "sec0"
-)
+CREDENTIAL = CallerOf(MANNER, HTTPBearer(description="API key, session token or access token"), "sec0")
 Caller = Annotated[Context, Depends(CREDENTIAL)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
@@ -22,10 +21,9 @@ from chatkeep.services import chats, runs
 from chatkeep.services.journal import Batch, Snapshot
 from chatkeep.web.dialect import house_of, make_router
 from chatkeep.web.house import House
-from chatkeep.web.sockets import POLICY_VIOLATION, Socket, admit
+from chatkeep.web.sockets import GOING_AWAY, POLICY_VIOLATION, Socket, admit, cursor_of, until_either
 
 router = make_router()
-GOING_AWAY = 1001
 
 
 @router.websocket("/chats/{chat_id}/ws")
@@ -39,24 +37,15 @@ async def talk(websocket: WebSocket, chat_id: str) -> None:
     if socket is None:
         return
     try:
-        after = _cursor(websocket.query_params.get("after"))
+        after = cursor_of(websocket)
         await chats.peek(socket.ctx, ChatId(chat_id))
         async with house.streams.admitted(socket.ctx):
-            await _serve(house, socket, ChatId(chat_id), after)
+            await until_either(
+                _show(house, socket, ChatId(chat_id), after), _hear(house, socket, ChatId(chat_id))
+            )
     except ChatkeepError as error:
         await socket.send(_failure(error))
         await socket.close(POLICY_VIOLATION, str(error))
-
-
-async def _serve(house: House, socket: Socket, chat_id: ChatId, after: int | None) -> None:
-    showing = asyncio.create_task(_show(house, socket, chat_id, after))
-    hearing = asyncio.create_task(_hear(house, socket, chat_id))
-    done, pending = await asyncio.wait({showing, hearing}, return_when=asyncio.FIRST_COMPLETED)
-    for task in pending:
-        task.cancel()
-    await asyncio.wait({*done, *pending})
-    for task in done:
-        task.result()
 
 
 async def _show(house: House, socket: Socket, chat_id: ChatId, cursor: int | None) -> None:
@@ -121,11 +110,3 @@ def _read(kind: type[AnyFrame], frame: dict[str, Any]) -> AnyFrame:
 
 def _failure(error: ChatkeepError) -> dict[str, Any]:
     return {"type": "error", "code": error.code, "detail": str(error)}
-
-
-def _cursor(text: str | None) -> int | None:
-    if not text:
-        return None
-    if not (text.isascii() and text.isdigit() and len(text) <= 15):
-        raise InvalidField("after", "must be the seq of an event of this chat")
-    return int(text)

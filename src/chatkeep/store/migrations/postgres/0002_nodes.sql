@@ -27,6 +27,23 @@ CREATE TABLE open_streams (
 );
 CREATE INDEX open_streams_by_node ON open_streams (node_id);
 
+-- Open WebSockets in each chat at each node, of the dialects that count them so.
+CREATE TABLE open_sockets (
+    organisation_id TEXT COLLATE "C" NOT NULL REFERENCES organisations (id) ON DELETE CASCADE,
+    chat_id         TEXT COLLATE "C" NOT NULL,
+    node_id         TEXT COLLATE "C" NOT NULL,
+    count           BIGINT NOT NULL,
+    PRIMARY KEY (organisation_id, chat_id, node_id)
+);
+CREATE INDEX open_sockets_by_node ON open_sockets (node_id);
+
+-- How many requests of a tenant were admitted since its current minute began.
+CREATE TABLE request_rates (
+    organisation_id TEXT COLLATE "C" PRIMARY KEY NOT NULL REFERENCES organisations (id) ON DELETE CASCADE,
+    began_at        BIGINT NOT NULL,
+    admitted        BIGINT NOT NULL
+);
+
 -- When signing in failed or is under way, by name and by address; these are kept as digests, the times as JSON.
 CREATE TABLE sign_ins (
     kind    TEXT COLLATE "C" NOT NULL CHECK (kind IN ('name', 'address')),
@@ -47,6 +64,14 @@ ALTER TABLE open_streams ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON open_streams TO chatkeep_tenant
     USING (organisation_id = nullif(current_setting('chatkeep.organisation_id', true), ''));
 CREATE POLICY system ON open_streams TO chatkeep_system USING (true);
-GRANT SELECT, INSERT, UPDATE, DELETE ON open_streams TO chatkeep_tenant, chatkeep_system;
+ALTER TABLE open_sockets ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY tenant ON open_sockets TO chatkeep_tenant
+    USING (organisation_id = nullif(current_setting('chatkeep.organisation_id', true), ''));
+CREATE POLICY system ON open_sockets TO chatkeep_system USING (true);
+ALTER TABLE request_rates ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY tenant ON request_rates TO chatkeep_tenant
+    USING (organisation_id = nullif(current_setting('chatkeep.organisation_id', true), ''));
+CREATE POLICY system ON request_rates TO chatkeep_system USING (true);
+GRANT SELECT, INSERT, UPDATE, DELETE ON open_streams, open_sockets, request_rates TO chatkeep_tenant, chatkeep_system;
 GRANT SELECT, INSERT, UPDATE, DELETE ON nodes, duties, sign_ins, agreements TO chatkeep_system;
 GRANT SELECT ON nodes TO chatkeep_tenant; -- whose streams still count

@@ -27,6 +27,23 @@ CREATE TABLE open_streams (
 ) WITHOUT ROWID, STRICT;
 CREATE INDEX open_streams_by_node ON open_streams (node_id);
 
+-- Open WebSockets in each chat at each node, of the dialects that count them so.
+CREATE TABLE open_sockets (
+    organisation_id TEXT NOT NULL REFERENCES organisations (id) ON DELETE CASCADE,
+    chat_id         TEXT NOT NULL,
+    node_id         TEXT NOT NULL,
+    count           INTEGER NOT NULL,
+    PRIMARY KEY (organisation_id, chat_id, node_id)
+) WITHOUT ROWID, STRICT;
+CREATE INDEX open_sockets_by_node ON open_sockets (node_id);
+
+-- How many requests of a tenant were admitted since its current minute began.
+CREATE TABLE request_rates (
+    organisation_id TEXT PRIMARY KEY NOT NULL REFERENCES organisations (id) ON DELETE CASCADE,
+    began_at        INTEGER NOT NULL,
+    admitted        INTEGER NOT NULL
+) WITHOUT ROWID, STRICT;
+
 -- When signing in failed or is under way, by name and by address; these are kept as digests, the times as JSON.
 CREATE TABLE sign_ins (
     kind    TEXT NOT NULL CHECK (kind IN ('name', 'address')),
