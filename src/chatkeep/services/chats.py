@@ -206,7 +206,7 @@ async def update(
     async def body(tx: Transaction) -> Chat:
         return await _update_in(tx, ctx, chat_id, changes, if_version)
 
-    return await ctx.write(body)
+    return await ctx.write(body, about=chat_id)
 
 
 async def update_thread(
@@ -219,7 +219,7 @@ async def update_thread(
         chat = await _update_in(tx, ctx, chat_id, changes, if_version)
         return ChatThread(chat, await messages.of_chat(tx, chat_id))
 
-    return await ctx.write(body)
+    return await ctx.write(body, about=chat_id)
 
 
 async def delete(ctx: Context, chat_id: ChatId, *, if_version: Versions | None = None) -> None:
@@ -232,7 +232,7 @@ async def delete(ctx: Context, chat_id: ChatId, *, if_version: Versions | None =
         _check_version(found, if_version)
         await chats.soft_delete(tx, chat_id, ctx.principal.id, now=ctx.now_us())
 
-    await ctx.write(body)
+    await ctx.write(body, about=chat_id)
 
 
 async def purge(ctx: Context, chat_id: ChatId, *, is_unused: bool = False) -> int:
@@ -249,7 +249,7 @@ async def purge(ctx: Context, chat_id: ChatId, *, is_unused: bool = False) -> in
         await tx.run("chat_purge", id=chat_id)
         return ctx.now_us()
 
-    return await ctx.write(body)
+    return await ctx.write(body, about=chat_id)
 
 
 async def restore(ctx: Context, chat_id: ChatId) -> Chat:
@@ -266,7 +266,7 @@ async def restore(ctx: Context, chat_id: ChatId) -> Chat:
         await chats.restore(tx, chat_id, now=ctx.now_us())
         return await _existing(tx, chat_id)
 
-    return await ctx.write(body)
+    return await ctx.write(body, about=chat_id)
 
 
 def _check_changes(ctx: Context, chat_id: ChatId, changes: ChatChanges) -> None:

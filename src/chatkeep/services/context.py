@@ -123,11 +123,11 @@ class Context:
         """The time, in microseconds UTC."""
         return self.system.clock.now_us()
 
-    async def write(self, body: Callable[[Transaction], Awaitable[T]]) -> T:
-        """One durable transaction; once only where the request carries an Idempotency-Key."""
+    async def write(self, body: Callable[[Transaction], Awaitable[T]], *, about: ChatId | None = None) -> T:
+        """One durable transaction (see `Store.write`); once only where the request carries an Idempotency-Key."""
         claim = self.claim
         if claim is None:
-            return await self.system.store.write(self.principal.organisation_id, body)
+            return await self.system.store.write(self.principal.organisation_id, body, about=about)
 
         async def once(tx: Transaction) -> T:
             await claim.guard(tx, now_us=self.now_us(), memory_s=self.system.limits.idempotency_memory_s)
@@ -135,7 +135,7 @@ class Context:
             await claim.remember(tx, result)
             return result
 
-        return await self.system.store.write(self.principal.organisation_id, once)
+        return await self.system.store.write(self.principal.organisation_id, once, about=about)
 
     async def read(self, body: Body[T]) -> T:
         """One snapshot off the event loop."""

@@ -43,7 +43,7 @@ async def attach(ctx: Context, chat_id: ChatId, filename: str, content_type: str
         await documents.insert(tx, document, text)
         return document
 
-    return await ctx.write(body)
+    return await ctx.write(body, about=chat_id)
 
 
 async def list_documents(ctx: Context, chat_id: ChatId) -> list[Document]:
@@ -85,4 +85,4 @@ async def remove(ctx: Context, chat_id: ChatId, document_id: DocumentId) -> None
         if not await documents.delete(tx, chat_id, document_id, now=ctx.now_us()):
             raise NotFound(NOUN)
 
-    await ctx.write(body)
+    await ctx.write(body, about=chat_id)

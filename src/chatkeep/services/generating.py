@@ -99,7 +99,7 @@ async def begin_answer(started: StartedRun, text: str) -> None:
         await _append_answer(tx, started, NewMessage("assistant", "", status="generating"))
         await say(tx, run, (Said("run.delta", text),), now=system.clock.now_us())
 
-    await system.store.write(run.organisation_id, body)
+    await system.store.write(run.organisation_id, body, about=run.chat_id)
 
 
 async def say(tx: Transaction, run: Run, pieces: tuple[Said, ...], *, now: int) -> None:
@@ -142,7 +142,7 @@ async def finish(started: StartedRun, generated: Generated) -> Outcome:
     async def body(tx: Transaction) -> Outcome:
         return await finish_in(tx, started, generated)
 
-    return await started.system.store.write(run.organisation_id, body)
+    return await started.system.store.write(run.organisation_id, body, about=run.chat_id)
 
 
 async def finish_in(tx: Transaction, started: StartedRun, generated: Generated) -> Outcome:

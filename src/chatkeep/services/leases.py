@@ -48,7 +48,7 @@ async def release(system: System, run: Run, rest: tuple[Said, ...], sources: tup
                 await messages.add_sources(tx, answer, [told.data for told in named])
         return await runs.release(tx, run, now=system.clock.now_us())
 
-    return await system.store.write(run.organisation_id, body)
+    return await system.store.write(run.organisation_id, body, about=run.chat_id)
 
 
 async def is_to_stop(system: System, run: Run) -> bool:

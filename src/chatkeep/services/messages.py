@@ -33,7 +33,7 @@ async def append(ctx: Context, chat_id: ChatId, said: Sequence[NewMessage]) -> l
         state = await open_for_append(tx, ctx, chat_id)
         return await appending.append_to(tx, ctx.system, state, said)
 
-    return await ctx.write(body)
+    return await ctx.write(body, about=chat_id)
 
 
 async def open_for_append(

@@ -57,7 +57,7 @@ async def start(
     async def body(tx: Transaction) -> StartedRun:
         return await start_in(tx, ctx, chat_id, said, wish)
 
-    return await ctx.write(body)
+    return await ctx.write(body, about=chat_id)
 
 
 async def start_in(
@@ -163,7 +163,7 @@ async def stop(ctx: Context, chat_id: ChatId, run_id: RunId | None = None) -> li
         asked = [run for run in running if run_id in (None, run.id)]
         return [replace(run, stop_requested_at=run.stop_requested_at or now) for run in asked]
 
-    return await ctx.write(body)
+    return await ctx.write(body, about=chat_id)
 
 
 async def get(ctx: Context, chat_id: ChatId, run_id: RunId) -> Run:
@@ -205,7 +205,7 @@ async def _in_chat(
     async def opened(tx: Transaction) -> StartedRun:
         return await body(tx, await message_verbs.open_for_append(tx, ctx, chat_id))
 
-    return await ctx.write(opened)
+    return await ctx.write(opened, about=chat_id)
 
 
 async def _answer(

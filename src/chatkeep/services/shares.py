@@ -35,7 +35,7 @@ async def share(ctx: Context, chat_id: ChatId) -> Share:
         assert stored is not None
         return stored
 
-    return await ctx.write(body)
+    return await ctx.write(body, about=chat_id)
 
 
 async def get(ctx: Context, share_id: ShareId) -> Share:
@@ -63,7 +63,7 @@ async def unshare(ctx: Context, chat_id: ChatId) -> None:
         if not await shares.delete(tx, chat_id, now=ctx.now_us()):
             raise NotFound(NOUN)
 
-    await ctx.write(body)
+    await ctx.write(body, about=chat_id)
 
 
 def _snapshot(thread: ChatThread) -> JsonObject:

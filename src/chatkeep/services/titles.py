@@ -75,7 +75,7 @@ async def give(started: StartedRun, asking: Asking, said: str, usage: Usage | No
         is_given = await chats.give_title(tx, run.chat_id, title, before=asking.before, now=now)
         return title if is_given else None
 
-    return await system.store.write(run.organisation_id, body)
+    return await system.store.write(run.organisation_id, body, about=run.chat_id)
 
 
 def title_in(said: str) -> str:

@@ -70,8 +70,13 @@ class Store(Protocol):
         """Whether other servers may work on it at the same time."""
         ...
 
-    async def write(self, organisation_id: OrganisationId | None, body: Body[T]) -> T:
-        """Run `body` in a transaction that is committed with others; an exception undoes just this body."""
+    async def write(
+        self, organisation_id: OrganisationId | None, body: Body[T], *, about: ChatId | None = None
+    ) -> T:
+        """Run `body` in a transaction that is committed with others; an exception undoes just this body.
+
+        `about`: the one chat whose rows it changes. Such writes are kept out of one another's way.
+        """
         ...
 
     async def read(self, organisation_id: OrganisationId | None, body: Body[T]) -> T:

@@ -9,7 +9,7 @@ from collections.abc import Hashable
 from typing import Any, TypeVar
 
 from chatkeep.domain.errors import ShuttingDown
-from chatkeep.domain.ids import OrganisationId
+from chatkeep.domain.ids import ChatId, OrganisationId
 from chatkeep.store import statements
 from chatkeep.store.agreements import refuse_half_copied
 from chatkeep.store.driver import Body, Elsewhere, Listener, Summoned
@@ -44,10 +44,12 @@ class PostgresStore:
         self._recalled: dict[Hashable, Any] = {}
         self._is_closed = False
 
-    async def write(self, organisation_id: OrganisationId | None, body: Body[T]) -> T:
+    async def write(
+        self, organisation_id: OrganisationId | None, body: Body[T], *, about: ChatId | None = None
+    ) -> T:
         """Run `body` in a transaction; returns after the commit that holds it."""
         self._check_open()
-        written: T = await self._writer.submit(organisation_id, body)
+        written: T = await self._writer.submit(organisation_id, about, body)
         return written
 
     async def read(self, organisation_id: OrganisationId | None, body: Body[T]) -> T:

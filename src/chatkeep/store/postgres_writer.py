@@ -1,10 +1,12 @@
 """Writes to PostgreSQL with group commit: a few lanes, each a connection that commits many bodies at once.
 
-What waits when a lane is free shares its next transaction. A body that fails after it has written spoils that for the
-others: all is undone, and those before it, it alone, and those after it are run again as transactions of their own.
-A connection that breaks before the commit costs a new try; one that breaks in it is followed by the question to the
-server whether the transaction was committed, so that what is told to the caller is true. Each transaction leaves its
-number in `commits`: what the server tells of a transaction by its id may be about another one, after a crash.
+What waits when a lane is free shares its next transaction. All that is about one chat goes through one lane, so that no
+two of them wait for each other's rows; where other nodes hold them, whoever waits is soon on its own. A body that fails
+after it has written spoils that for the others: all is undone, and those before it, it alone, and those after it are
+run again as transactions of their own. A connection that breaks before the commit costs a new try; one that breaks in
+it is followed by the question to the server whether the transaction was committed, so that what is told to the caller
+is true. Each transaction leaves its number in `commits`: what the server tells of a transaction by its id may be about
+another one, after a crash.
 """
 
 from __future__ import annotations
@@ -20,9 +22,9 @@ import asyncpg
 
 from chatkeep.domain.errors import ShuttingDown, StoreBusy, StoreLost
 from chatkeep.domain.event import Event
-from chatkeep.domain.ids import OrganisationId
+from chatkeep.domain.ids import ChatId, OrganisationId
 from chatkeep.store.driver import Body, Listener
-from chatkeep.store.postgres_connections import SYSTEM, binding, connect
+from chatkeep.store.postgres_connections import LOCK_TIMEOUT_MS, SYSTEM, binding, connect
 from chatkeep.store.postgres_errors import CONTENDED, ENGINE_ERRORS, is_connection_lost, told
 from chatkeep.store.postgres_transaction import PostgresTransaction
 from chatkeep.store.settling import settle
@@ -30,6 +32,8 @@ from chatkeep.store.statements import Numbered
 
 LANES = 4
 GROUP_MAX = 32
+GROUP_LOCK_TIMEOUT_MS = 200
+"""How long a group waits for rows that others hold, before each of its bodies waits alone."""
 QUEUE_MAX = 10_000
 ATTEMPTS_MAX = 3
 RETRY_S = 0.25
@@ -47,6 +51,7 @@ RETURNING pg_current_xact_id()::text
 @dataclass(slots=True)
 class _Job:
     organisation_id: OrganisationId | None
+    about: ChatId | None
     body: Body[Any]
     future: asyncio.Future[Any]
     events: list[Event] = field(default_factory=list)
@@ -69,46 +74,61 @@ class Writer:
         self._url = url
         self._sql = sql
         self.listeners: list[Listener] = []
-        self._waiting: deque[_Job] = deque()
-        self._has_work = asyncio.Event()
+        self._queues = [_Queue() for _ in range(LANES)]
         self._is_closing = False
         self._lanes: list[asyncio.Task[None]] = []
 
-    async def submit(self, organisation_id: OrganisationId | None, body: Body[Any]) -> Any:
+    async def submit(
+        self, organisation_id: OrganisationId | None, about: ChatId | None, body: Body[Any]
+    ) -> Any:
         """Run `body` inside a group commit and return what it returned, or raise what it raised."""
         if self._is_closing:
             raise ShuttingDown()
-        if len(self._waiting) >= QUEUE_MAX:
+        if sum(len(queue.waiting) for queue in self._queues) >= QUEUE_MAX:
             raise StoreBusy("Too many writes are waiting; nothing was written.")
         if not self._lanes:
-            self._lanes = [asyncio.create_task(self._lane(), name=f"store lane {n}") for n in range(LANES)]
-        job = _Job(organisation_id, body, asyncio.get_running_loop().create_future())
-        self._waiting.append(job)
-        self._has_work.set()
+            self._lanes = [
+                asyncio.create_task(self._lane(queue), name=f"store lane {number}")
+                for number, queue in enumerate(self._queues)
+            ]
+        job = _Job(organisation_id, about, body, asyncio.get_running_loop().create_future())
+        if about is None:
+            queue = min(self._queues, key=lambda queue: len(queue.waiting))
+        else:
+            queue = self._queues[hash((organisation_id, about)) % LANES]
+        queue.waiting.append(job)
+        queue.has_work.set()
         return await job.future
 
     async def close(self) -> None:
         """Commit what was accepted, then let go of the connections."""
         self._is_closing = True
-        self._has_work.set()
+        for queue in self._queues:
+            queue.has_work.set()
         await asyncio.gather(*self._lanes)
 
-    async def _lane(self) -> None:
-        lane = _Lane(self._url, self._sql)
+    async def _lane(self, queue: _Queue) -> None:
+        lane, waiting = _Lane(self._url, self._sql), queue.waiting
         try:
-            while not self._is_closing or self._waiting:
-                if not self._waiting:
-                    self._has_work.clear()
-                    await self._has_work.wait()
+            while not self._is_closing or waiting:
+                if not waiting:
+                    queue.has_work.clear()
+                    await queue.has_work.wait()
                     continue
-                share = min(-(-len(self._waiting) // LANES), GROUP_MAX)
-                group = [self._waiting.popleft() for _ in range(share)]
-                # Those of one organisation together: each change of it costs a round trip.
-                group.sort(key=lambda job: job.organisation_id or "")
+                group = [waiting.popleft() for _ in range(min(len(waiting), GROUP_MAX))]
+                # Those of one organisation together, as each change of it costs a round trip, and all in an order that
+                # is the same at every node, so that no two of them wait for each other.
+                group.sort(key=lambda job: (job.organisation_id or "", job.about or ""))
                 for settled in await lane.commit(group):
                     settle(settled, self.listeners)
         finally:
             lane.drop()
+
+
+class _Queue:
+    def __init__(self) -> None:
+        self.waiting: deque[_Job] = deque()
+        self.has_work = asyncio.Event()
 
 
 class _Lane:
@@ -144,7 +164,9 @@ class _Lane:
                 if spoiler is None:
                     return [group]
                 if len(group) > 1:
-                    parts = (group[:spoiler], [group[spoiler]], group[spoiler + 1 :])
+                    parts = [group[:spoiler], [group[spoiler]], group[spoiler + 1 :]]
+                    if isinstance(group[spoiler].error, CONTENDED):
+                        parts = [[job] for job in group]
                     return [done for part in parts if part for done in await self.commit(part)]
                 trouble = group[0].error
             assert trouble is not None
@@ -158,7 +180,9 @@ class _Lane:
         connection = await self._connected()
         if self._lane is None:
             self._lane = await _new_lane(connection)
-        await connection.execute(f"BEGIN; {binding(group[0].organisation_id)}")
+        patience_ms = GROUP_LOCK_TIMEOUT_MS if len(group) > 1 else LOCK_TIMEOUT_MS
+        begin = f"BEGIN; {binding(group[0].organisation_id)}; SET LOCAL lock_timeout = {patience_ms}"
+        await connection.execute(begin)
         bound_to, has_written = group[0].organisation_id, False
         for place, job in enumerate(group):
             if job.organisation_id != bound_to:

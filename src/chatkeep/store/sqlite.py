@@ -16,7 +16,7 @@ import apsw
 
 from chatkeep.domain.errors import ShuttingDown
 from chatkeep.domain.event import Event
-from chatkeep.domain.ids import OrganisationId
+from chatkeep.domain.ids import ChatId, OrganisationId
 from chatkeep.store import statements
 from chatkeep.store.agreements import check_whole
 from chatkeep.store.driver import Body, Elsewhere, Listener, Row, Summoned, Value
@@ -123,8 +123,10 @@ class SqliteStore:
         self._writer = Writer(connect(path))
         self._checkpointer = Checkpointer(connect(path), path)
 
-    async def write(self, organisation_id: OrganisationId | None, body: Body[T]) -> T:
-        """Run `body` in the writer thread; returns after the commit that holds it."""
+    async def write(
+        self, organisation_id: OrganisationId | None, body: Body[T], *, about: ChatId | None = None
+    ) -> T:
+        """Run `body` in the writer thread; returns after the commit that holds it. One thread needs no `about`."""
         transaction = SqliteTransaction(self._writer.connection, self._sql, organisation_id)
 
         def step() -> T:

@@ -9,6 +9,7 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 
 from chatkeep.domain.chat import ChatChanges
@@ -98,6 +99,22 @@ async def test_appends_to_one_chat_go_one_after_the_other(nodes: Nodes) -> None:
         assert [message.seq - batch[0].seq for message in batch] == list(range(len(batch))), (
             "a batch came apart"
         )
+
+
+async def test_busy_chats_do_not_wait_for_one_another(nodes: Nodes, postgres_url: str) -> None:
+    chat_ids = [await nodes.chat() for _ in range(8)]
+    async with asyncio.timeout(30):
+        for contexts in ([nodes.one] * 160, both(nodes, 160)):
+            said = zip(contexts, cycle(chat_ids), strict=False)
+            appends = [messages.append(ctx, chat_id, [NewMessage("user", "more")]) for ctx, chat_id in said]
+            assert all(not isinstance(each, BaseException) for each in await asyncio.gather(*appends))
+    connection = await asyncpg.connect(postgres_url)
+    try:
+        await connection.execute("SELECT pg_stat_force_next_flush()")
+        counted = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
+        assert await connection.fetchval(counted) == 0, "what is about one chat is done by one lane at a time"
+    finally:
+        await connection.close()
 
 
 async def test_a_folder_that_goes_takes_no_chat_with_it_and_leaves_none_behind(nodes: Nodes) -> None:
