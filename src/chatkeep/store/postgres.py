@@ -5,6 +5,7 @@ Only wiring and the command line name this module. A store belongs to the event 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Hashable
 from typing import Any, TypeVar
 
@@ -41,7 +42,7 @@ class PostgresStore:
         self._bell = PostgresBell(url, clock)
         self._writer.listeners.append(self._bell.ring)
         self._recalled_at: Hashable = None
-        self._recalled: dict[Hashable, Any] = {}
+        self._recalled: dict[Hashable, asyncio.Task[Any]] = {}
         self._is_closed = False
 
     async def write(
@@ -69,23 +70,32 @@ class PostgresStore:
         return await self.read(organisation_id, body)
 
     async def recall(self, organisation_id: OrganisationId | None, key: Hashable, body: Body[T]) -> T:
-        """Run `body`, each statement for itself, unless its answer is known and nothing was committed since."""
+        """Run `body`, each statement for itself, unless its answer is known and nothing was committed since. Those who
+        ask for the same at about the same time are answered together.
+        """
         self._check_open()
         now = await self._moments.now()
         if now != self._recalled_at or len(self._recalled) >= RECALLED_MAX:
-            self._recalled.clear()
+            self._recalled = {}
             self._recalled_at = now
-        elif key in self._recalled:
-            known: T = self._recalled[key]
-            return known
+        recalled = self._recalled
+        known: asyncio.Task[T] | None = recalled.get(key)
+        if known is None:
+            known = recalled[key] = asyncio.create_task(self._recall(organisation_id, body))
+
+            def forget(failed: asyncio.Task[T]) -> None:
+                if failed.cancelled() or failed.exception() is not None:
+                    del recalled[key]  # the next one asks again
+
+            known.add_done_callback(forget)
+        return known.result() if known.done() else await asyncio.shield(known)
+
+    async def _recall(self, organisation_id: OrganisationId | None, body: Body[T]) -> T:
         async with self._recallers.borrow(organisation_id) as lent:
             await lent.bind(organisation_id)
-            value = await body(
+            return await body(
                 PostgresTransaction(lent.connection, self._sql, organisation_id, is_write=False)
             )
-        if now == self._recalled_at:
-            self._recalled[key] = value
-        return value
 
     def listen(self, listener: Listener) -> None:
         """Have `listener` called with the events of each commit."""
