@@ -216,3 +216,14 @@ async def test_requests_of_a_minute_are_counted_together(
                 admitted += answer.status_code == 200
             assert 90 <= admitted <= 100
             clock.advance(61)
+
+
+async def test_the_sockets_of_a_node_that_died_count_no_more(both: tuple[World, World]) -> None:
+    a, b = both
+    chat = await make(a)
+    async with sockets_of(a) as sockets, sockets.visit(chat["id"]) as visitor:
+        await visitor.next()
+        assert (await ask(b, "DELETE", f"{CHATS}/{chat['id']}", a.owner)).status_code == 409
+        b.clock.advance(31)  # nothing was heard of the first one for a lease's time
+        await nodes.beat(b.system, streams_count=0, run_ids=())
+        assert (await ask(b, "DELETE", f"{CHATS}/{chat['id']}", a.owner)).status_code == 200
