@@ -13,9 +13,8 @@ ARGS ?=
 VENV := .venv
 PYTHON_IN := $(VENV)/bin/python
 INSTALL := $(PYTHON_IN) -m pip install -qq --disable-pip-version-check
-# Three for two cores, as many tests wait; in the order of their files, so that those that wait longest are not the last.
-# A worker that dies is replaced and given the same test again: not for ever.
-PYTEST := $(PYTHON_IN) -m pytest -n 3 --dist loadfile --no-loadscope-reorder --max-worker-restart 2
+# In the order of their files, so that those that wait longest are not the last. A worker that dies is replaced and given the same test again: not for ever.
+PYTEST := $(PYTHON_IN) -m pytest --dist loadfile --no-loadscope-reorder --max-worker-restart 2
 
 # A stamp says that a step is done for this lock file. They live in the environment and go with it.
 CREATED := $(VENV)/.stamp-created
@@ -37,11 +36,12 @@ help: ## Show this list
 run: $(RUN) $(EDITABLE) $(WEIGHTS) ## Start the server (PORT=8000 HOST=127.0.0.1 DATA=./data)
 	@exec $(VENV)/bin/chatkeep serve --host "$(HOST)" --port "$(PORT)" --data "$(DATA)"
 
+# Three workers for two cores, as many tests wait.
 test: setup tools $(WEIGHTS) ## Run the tests (ARGS='-k share' to choose some)
-	@exec $(PYTEST) $(ARGS)
+	@exec $(PYTEST) -n 3 $(ARGS)
 
 test-long: setup tools $(WEIGHTS) ## Run the tests that take minutes: crashes, soaks, many clients
-	@exec $(PYTEST) -m long $(ARGS)
+	@exec $(PYTEST) -n 2 -m long $(ARGS)
 
 check: setup ## Format, lint, types, import contracts and the project's own gates
 	$(VENV)/bin/ruff format --quiet --check .

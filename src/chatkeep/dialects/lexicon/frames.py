@@ -77,7 +77,7 @@ class Frames:
         for run in snapshot.runs:
             question, answer = by_id.get(run.question_id), by_id.get(run.answer_id)
             if question is not None:
-                self._received(question, at)
+                self._asker(question)
             yield self._started(run.id, run.question_id, at)
             if answer is not None and answer.content:
                 yield self._frame("message_stream_token", at, token=answer.content)
@@ -91,10 +91,15 @@ class Frames:
         if not is_of_run:
             yield self._ended(message, user_id, at)
 
+    def _asker(self, question: Message) -> str:
+        author = question.author_id
+        user_id = self._asked[question.id] = (
+            self._user_id if author is None else self._names.get(author, author)
+        )
+        return user_id
+
     def _received(self, message: Message, at: int) -> Frame:
-        author = message.author_id
-        user_id = self._user_id if author is None else self._names.get(author, author)
-        self._asked[message.id] = user_id
+        user_id = self._asker(message)
         return self._frame(
             "message_received", at, message_id=message.id, user_id=user_id, content=message.content
         )
