@@ -75,6 +75,8 @@ class Writer:
         self._sql = sql
         self.listeners: list[Listener] = []
         self._queues = [_Queue() for _ in range(LANES)]
+        self._at_work: dict[tuple[OrganisationId | None, ChatId | None], _Queue] = {}
+        """Where something about a chat waits or is done: the next about it goes there too."""
         self._is_closing = False
         self._lanes: list[asyncio.Task[None]] = []
 
@@ -92,12 +94,13 @@ class Writer:
                 for number, queue in enumerate(self._queues)
             ]
         job = _Job(organisation_id, about, body, asyncio.get_running_loop().create_future())
-        if about is None:
-            queue = min(self._queues, key=lambda queue: len(queue.waiting))
-        else:
-            queue = self._queues[hash((organisation_id, about)) % LANES]
-        queue.waiting.append(job)
-        queue.has_work.set()
+        place = (organisation_id, about)
+        queue = self._at_work.get(place) if about is not None else None
+        if queue is None:
+            queue = min(self._queues, key=lambda queue: queue.load)
+        if about is not None:
+            self._at_work[place] = queue
+        queue.add(job)
         return await job.future
 
     async def close(self) -> None:
@@ -121,14 +124,27 @@ class Writer:
                 group.sort(key=lambda job: (job.organisation_id or "", job.about or ""))
                 for settled in await lane.commit(group):
                     settle(settled, self.listeners)
+                queue.load -= len(group)
+                still = {(job.organisation_id, job.about) for job in waiting}
+                for place in {(job.organisation_id, job.about) for job in group} - still:
+                    self._at_work.pop(place, None)
         finally:
             lane.drop()
 
 
 class _Queue:
+    """What waits for one lane; `load` is that and what the lane is at."""
+
     def __init__(self) -> None:
         self.waiting: deque[_Job] = deque()
         self.has_work = asyncio.Event()
+        self.load = 0
+
+    def add(self, job: _Job) -> None:
+        """One more."""
+        self.waiting.append(job)
+        self.load += 1
+        self.has_work.set()
 
 
 class _Lane:
