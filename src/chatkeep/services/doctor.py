@@ -67,6 +67,7 @@ async def examine(system: System) -> dict[str, list[Finding]]:
     lease_before = system.clock.now_us() - int(system.limits.lease_s * US)
 
     async def body(tx: Transaction) -> dict[str, list[Finding]]:
+        await tx.one("system_check_begin")
         found: dict[str, list[Finding]] = {rule.check: [] for rule in RULES}
         for rule in RULES:
             rows = await tx.all(rule.statement, lease_before=lease_before, row_limit=FINDINGS_MAX)
