@@ -37,10 +37,12 @@ INSERTS = (
     "budget_put",
     "idempotency_claim",
     "streams_put",
+    "sockets_put",
 )
 NUMBERS = re.compile(
     r"(.*_at|.*_tokens|.*_bytes|.*_version|.*_ms|.*_count|.*_window|.*_request|supports_.*|is_.*|sees_.*|now|position"
-    r"|change|count|alive_since|pinned|archived|enabled|.*seq|turn_number|not_before|at|epoch|events|lease_until|tokens)\Z"
+    r"|change|count|alive_since|pinned|archived|enabled|.*seq|turn_number|not_before|at|epoch|events|lease_until|tokens"
+    r"|wanted|over_if_before)\Z"
 )
 NOTHING = {
     "expires_at",
@@ -199,6 +201,16 @@ class TenancyContract:
             assert await furnished.write(OTHER, body) > 0
         except Conflict:
             pass  # its own row was in the way
+
+    async def test_requests_are_counted_by_organisation(self, furnished: Store) -> None:
+        async def take(organisation: OrganisationId, wanted: int, *, now: int = 1) -> tuple[int, int]:
+            body = partial(nodes.take_requests, wanted=wanted, now=now, over_if_before=now - 10)
+            return await furnished.write(organisation, body)
+
+        assert [await take(ACME, 2), await take(OTHER, 5, now=4)] == [(1, 2), (4, 5)]
+        assert [await take(ACME, 2, now=10), await take(OTHER, 5, now=11)] == [(1, 4), (4, 10)]
+        # A new minute of one is no new one of the other.
+        assert [await take(ACME, 2, now=11), await take(OTHER, 5, now=11)] == [(11, 2), (4, 15)]
 
 
 async def _try(store: Store, organisation: OrganisationId, name: str, bound: dict[str, Value]) -> None:
