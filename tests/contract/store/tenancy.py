@@ -38,6 +38,7 @@ INSERTS = (
     "idempotency_claim",
     "streams_put",
     "sockets_put",
+    "request_rate_take",
 )
 NUMBERS = re.compile(
     r"(.*_at|.*_tokens|.*_bytes|.*_version|.*_ms|.*_count|.*_window|.*_request|supports_.*|is_.*|sees_.*|now|position"
@@ -170,7 +171,8 @@ class TenancyContract:
         return store
 
     def test_every_table_is_furnished(self) -> None:
-        assert sorted(INSERTS) == [name for name in WRITES if name.endswith(("_insert", "_put", "_claim"))]
+        furnishing = ("_insert", "_put", "_claim", "_rate_take")
+        assert sorted(INSERTS) == [name for name in WRITES if name.endswith(furnishing)]
 
     async def test_reads_show_their_own_rows_only(self, furnished: Store) -> None:
         own = await shown(furnished, ACME, ACME)
@@ -203,14 +205,14 @@ class TenancyContract:
             pass  # its own row was in the way
 
     async def test_requests_are_counted_by_organisation(self, furnished: Store) -> None:
-        async def take(organisation: OrganisationId, wanted: int, *, now: int = 1) -> tuple[int, int]:
+        async def take(organisation: OrganisationId, wanted: int, *, now: int) -> tuple[int, int]:
             body = partial(nodes.take_requests, wanted=wanted, now=now, over_if_before=now - 10)
             return await furnished.write(organisation, body)
 
-        assert [await take(ACME, 2), await take(OTHER, 5, now=4)] == [(1, 2), (4, 5)]
-        assert [await take(ACME, 2, now=10), await take(OTHER, 5, now=11)] == [(1, 4), (4, 10)]
+        assert [await take(ACME, 2, now=100), await take(OTHER, 5, now=104)] == [(100, 2), (104, 5)]
+        assert [await take(ACME, 2, now=109), await take(OTHER, 5, now=110)] == [(100, 4), (104, 10)]
         # A new minute of one is no new one of the other.
-        assert [await take(ACME, 2, now=11), await take(OTHER, 5, now=11)] == [(11, 2), (4, 15)]
+        assert [await take(ACME, 2, now=110), await take(OTHER, 5, now=113)] == [(110, 2), (104, 15)]
 
 
 async def _try(store: Store, organisation: OrganisationId, name: str, bound: dict[str, Value]) -> None:
