@@ -86,6 +86,17 @@ ROWS = (
         is_partial=True,
     ),
     Row(method="DELETE", path=CHAT, at=LESSON, scope=WRITE, reach="managed"),
+    # A WebSocket is open in A's chat and in none of the twins'.
+    Row(
+        method="DELETE",
+        path=CHAT,
+        at={"chat_id": "@talked"},
+        scope=WRITE,
+        reach="managed",
+        ok=409,
+        of_twin=200,
+        is_partial=True,
+    ),
 )
 
 TABLE = Table("lexicon", Manners(lambda secret: {"x-api-key": secret}, invalid=400), ROWS)
