@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -54,19 +56,40 @@ def test_find_python_says_clearly_that_there_is_none(tmp_path: Path) -> None:
     assert "needs Python 3.11 or newer; found: Python 3.9.2" in found.stderr
 
 
+TOOLS = {"curl": "curl", "node": "nodejs", "chromium": "chromium", "esbuild": "esbuild"}
+"""Program -> Debian's package."""
+MODULE = "react-dom"
+
+
+def bootstrap(place: Path, *there: str) -> subprocess.CompletedProcess[str]:
+    """Run by nobody special where but these are installed."""
+    tools, modules = place / "bin", place / "nodejs"
+    tools.mkdir()
+    for each in there:
+        if each == MODULE:
+            (modules / each).mkdir(parents=True)
+        else:
+            python_named(tools, each, answers=True)
+    (tools / "id").write_text("#!/bin/sh\necho 1000\n", encoding="utf-8")
+    (tools / "id").chmod(0o755)
+    return run("/bin/sh", "scripts/bootstrap", modules, path=str(tools))
+
+
 def test_bootstrap_is_silent_where_nothing_is_missing(tmp_path: Path) -> None:
-    for tool in ("curl", "node"):
-        python_named(tmp_path, tool, answers=True)
-    done = run("/bin/sh", "scripts/bootstrap", path=str(tmp_path))
+    done = bootstrap(tmp_path, *TOOLS, MODULE)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 def test_bootstrap_says_in_one_line_what_is_missing(tmp_path: Path) -> None:
-    python_named(tmp_path, "curl", answers=True)
-    (tmp_path / "id").write_text("#!/bin/sh\necho 1000\n", encoding="utf-8")
-    (tmp_path / "id").chmod(0o755)
-    done = run("/bin/sh", "scripts/bootstrap", path=str(tmp_path))
+    done = bootstrap(tmp_path, "curl")
     assert done.returncode == 0
     assert done.stderr.splitlines() == [
-        "Missing: nodejs. The tests that need them will fail; install them with your package manager."
+        "Missing: nodejs chromium esbuild node-react-dom. The tests that need them will fail; "
+        "install them with your package manager."
     ]
+
+
+@pytest.mark.parametrize(("missing", "package"), [*TOOLS.items(), (MODULE, "node-react-dom")])
+def test_bootstrap_looks_for_each_tool(tmp_path: Path, missing: str, package: str) -> None:
+    done = bootstrap(tmp_path, *({*TOOLS, MODULE} - {missing}))
+    assert (done.returncode, done.stderr.partition(".")[0]) == (0, f"Missing: {package}")

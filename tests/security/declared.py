@@ -57,6 +57,7 @@ class Row:
     id is answered with success (the client chose an id that is free in its own house), `is_fresh` compares answers
     without these ids. `opaque` names fields that look like ids and are not: texts kept as they are. `has_twins` and
     `has_control` are False where no twin can be (what is named is unique on the server), where nobody can be served.
+    `of_twin` is the status for a twin, where what it lacks makes it another one than that of a foreign id.
     """
 
     method: str
@@ -72,6 +73,7 @@ class Row:
     has_twins: bool = True
     has_control: bool = True
     ok: int = 200
+    of_twin: int | None = None
     not_found: int | None = None
     no_scope: int | None = None
     statuses: Mapping[str, int] = field(default_factory=dict)

@@ -36,6 +36,7 @@ TWIN_LACKS = {
     "extra_person": ("principals", "id"),
     "extra_folder": ("folders", "id"),
     "extra_external": ("principals", "external_id"),
+    "talked": ("open_sockets", "chat_id"),
 }
 """Slots of things that the twin organisation does not have, though it has everything around them: table and column."""
 NAMED = (
@@ -88,6 +89,7 @@ async def plant(world: World, rows: Rows, owner: Caller, word: str) -> Estate:
     session = NewChat(dialect="synthflow", id=ChatId(SESSION.format(_digits(word))), metadata={"word": word})
     await agents.open_session(ctx, AgentId(agent_id), session)
     vouched, lexicon_chat = await _vouched_chat(world, ctx, f"pupil-{_digits(word)}", word)
+    _, talked = await _vouched_chat(world, ctx, vouched, word)
     extra_vouched, _ = await _vouched_chat(world, ctx, f"scholar-{_digits(word)}", word)
     email = f"reader{_digits(word)}@example.org"
     await people.create(ctx, people.SignUp("Reader", email, f"password {word}"), "member")
@@ -123,6 +125,7 @@ async def plant(world: World, rows: Rows, owner: Caller, word: str) -> Estate:
         "client_secret": grant.secret,
         "tag": f"Tag {word}",
         "lexicon_chat": lexicon_chat,
+        "talked": talked,
         "free": FREE,
         "chats_cursor": (await world.native("GET", "/chats?limit=1", owner))["next_cursor"],
         "runs_cursor": write_cursor(f"01990000-2222-7000-8000-00000000{_digits(word)}"),
@@ -273,6 +276,8 @@ def _begin_run(organisation_id: str, word: str, ids: Mapping[str, str]) -> Itera
     yield _insert("nodes", id=node_id, name=word, version="1", started_at=1, seen_at=FAR_US)
     stream = {"principal_id": ids["person"], "node_id": node_id, "count": 1}
     yield _insert("open_streams", organisation_id=organisation_id, **stream)
+    socket = {"chat_id": ids["talked"], "node_id": node_id, "count": 1}
+    yield _insert("open_sockets", organisation_id=organisation_id, **socket)
 
 
 def _insert(table: str, **row: Any) -> Statement:

@@ -145,6 +145,8 @@ async def _as_twin(matrix: Matrix, table: Table, asked: Asked, key: str, **heade
 
 
 def _status_of_twin(row: Row, manners: Manners) -> int:
+    if row.of_twin is not None:
+        return row.of_twin
     lacking = [row.status_of_wrong(place, manners) for place in row.places() if place.slot in TWIN_LACKS]
     return max(lacking, default=row.ok)
 

@@ -237,6 +237,14 @@ CREATE TABLE nodes (
     runs       INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID, STRICT;
 
+CREATE TABLE open_sockets (
+    organisation_id TEXT NOT NULL REFERENCES organisations (id) ON DELETE CASCADE,
+    chat_id         TEXT NOT NULL,
+    node_id         TEXT NOT NULL,
+    count           INTEGER NOT NULL,
+    PRIMARY KEY (organisation_id, chat_id, node_id)
+) WITHOUT ROWID, STRICT;
+
 CREATE TABLE open_streams (
     organisation_id TEXT NOT NULL REFERENCES organisations (id) ON DELETE CASCADE,
     principal_id    TEXT NOT NULL,
@@ -266,6 +274,12 @@ CREATE TABLE principals (
     created_at        INTEGER NOT NULL,
     disabled_at       INTEGER,
     PRIMARY KEY (organisation_id, id)
+) WITHOUT ROWID, STRICT;
+
+CREATE TABLE request_rates (
+    organisation_id TEXT PRIMARY KEY NOT NULL REFERENCES organisations (id) ON DELETE CASCADE,
+    began_at        INTEGER NOT NULL,
+    admitted        INTEGER NOT NULL
 ) WITHOUT ROWID, STRICT;
 
 CREATE TABLE runs (
@@ -344,6 +358,8 @@ CREATE INDEX idempotency_by_chat ON idempotency (organisation_id, chat_id);
 CREATE UNIQUE INDEX messages_by_id ON messages (organisation_id, chat_id, id);
 
 CREATE UNIQUE INDEX models_by_provider ON models (organisation_id, provider, model_name) WHERE is_system_model = 1;
+
+CREATE INDEX open_sockets_by_node ON open_sockets (node_id);
 
 CREATE INDEX open_streams_by_node ON open_streams (node_id);
 

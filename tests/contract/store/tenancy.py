@@ -37,10 +37,13 @@ INSERTS = (
     "budget_put",
     "idempotency_claim",
     "streams_put",
+    "sockets_put",
+    "request_rate_take",
 )
 NUMBERS = re.compile(
     r"(.*_at|.*_tokens|.*_bytes|.*_version|.*_ms|.*_count|.*_window|.*_request|supports_.*|is_.*|sees_.*|now|position"
-    r"|change|count|alive_since|pinned|archived|enabled|.*seq|turn_number|not_before|at|epoch|events|lease_until|tokens)\Z"
+    r"|change|count|alive_since|pinned|archived|enabled|.*seq|turn_number|not_before|at|epoch|events|lease_until|tokens"
+    r"|wanted|over_if_before)\Z"
 )
 NOTHING = {
     "expires_at",
@@ -168,7 +171,8 @@ class TenancyContract:
         return store
 
     def test_every_table_is_furnished(self) -> None:
-        assert sorted(INSERTS) == [name for name in WRITES if name.endswith(("_insert", "_put", "_claim"))]
+        furnishing = ("_insert", "_put", "_claim", "_rate_take")
+        assert sorted(INSERTS) == [name for name in WRITES if name.endswith(furnishing)]
 
     async def test_reads_show_their_own_rows_only(self, furnished: Store) -> None:
         own = await shown(furnished, ACME, ACME)
@@ -199,6 +203,16 @@ class TenancyContract:
             assert await furnished.write(OTHER, body) > 0
         except Conflict:
             pass  # its own row was in the way
+
+    async def test_requests_are_counted_by_organisation(self, furnished: Store) -> None:
+        async def take(organisation: OrganisationId, wanted: int, *, now: int) -> tuple[int, int]:
+            body = partial(nodes.take_requests, wanted=wanted, now=now, over_if_before=now - 10)
+            return await furnished.write(organisation, body)
+
+        assert [await take(ACME, 2, now=100), await take(OTHER, 5, now=104)] == [(100, 2), (104, 5)]
+        assert [await take(ACME, 2, now=109), await take(OTHER, 5, now=110)] == [(100, 4), (104, 10)]
+        # A new minute of one is no new one of the other.
+        assert [await take(ACME, 2, now=110), await take(OTHER, 5, now=113)] == [(110, 2), (104, 15)]
 
 
 async def _try(store: Store, organisation: OrganisationId, name: str, bound: dict[str, Value]) -> None:

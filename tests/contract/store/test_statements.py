@@ -32,9 +32,10 @@ FEW_ROWS = {
     "system_nodes_all",
     "system_nodes_forget",
     "system_streams_forget",
+    "system_sockets_forget",
 }
 """Walk through a table that is never long."""
-WHOLE = {"events_of_message", "folder_empty", "chats_of_owner_count", "chats_readable_count"}
+WHOLE = {"events_of_message", "folder_empty", "chats_readable_count"}
 """Look at all chats of an organisation."""
 
 

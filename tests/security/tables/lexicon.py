@@ -10,6 +10,8 @@ LESSON = {"chat_id": "@lexicon_chat"}
 READ, WRITE = "chat:read", "chat:write"
 NEW = {"user_id": "@external", "title": "lesson", "metadata": {"a": 1}}
 MADE_FOR_ANYBODY = {"body.user_id": 201}
+FOR_ITSELF = {"A member": 403, "A read-only": 403}
+"""Whoever is no administrator may not even ask for somebody else, known or not."""
 
 ROWS = (
     Row(method="GET", path="/openapi.json", is_public=True),
@@ -54,7 +56,23 @@ ROWS = (
         query={"limit": "5"},
         scope=READ,
         reach="managed",
-        statuses={"A member": 403, "A reader": 403},
+        statuses=FOR_ITSELF,
+    ),
+    Row(
+        method="GET",
+        path=CHATS + "user/{user_id}",
+        at={"user_id": "@extra_external"},
+        query={"order": "asc", "limit": "1"},
+        scope=READ,
+        is_partial=True,
+    ),
+    Row(
+        method="GET",
+        path=CHATS + "user/{user_id}",
+        at={"user_id": "@owner"},
+        query={"offset": "1", "limit": "2"},
+        scope=READ,
+        is_partial=True,
     ),
     Row(method="GET", path=CHAT, at=LESSON, scope=READ, reach="managed"),
     Row(method="GET", path=CHAT + "/messages", at=LESSON, scope=READ, reach="managed"),
@@ -68,6 +86,17 @@ ROWS = (
         is_partial=True,
     ),
     Row(method="DELETE", path=CHAT, at=LESSON, scope=WRITE, reach="managed"),
+    # A WebSocket is open in A's chat and in none of the twins'.
+    Row(
+        method="DELETE",
+        path=CHAT,
+        at={"chat_id": "@talked"},
+        scope=WRITE,
+        reach="managed",
+        ok=409,
+        of_twin=200,
+        is_partial=True,
+    ),
 )
 
 TABLE = Table("lexicon", Manners(lambda secret: {"x-api-key": secret}, invalid=400), ROWS)

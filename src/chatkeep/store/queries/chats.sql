@@ -46,13 +46,14 @@ WHERE c.organisation_id = :organisation_id AND c.owner_id = :owner_id
 ORDER BY c.updated_at DESC, c.id DESC LIMIT :row_limit;
 
 -- name: chats_of_owner_by_age
+-- Every chat was updated after 0: by that SQLite takes the owner's index, and not all chats of the organisation.
 SELECT c.organisation_id, c.id, c.owner_id, p.name, p.external_id, c.dialect, c.model_id, c.agent_id, c.title,
        c.system_prompt, c.metadata, c.extra, c.origin, c.source, c.visibility, c.status, c.last_error, c.last_error_at,
        c.session_state, c.end_reason, c.current_message_id, c.last_seq, c.is_branched, c.message_count,
        c.documents_count, c.last_message_at, c.pinned, c.archived, c.folder_id, c.share_id, c.expires_at, c.deleted_at,
        c.deleted_by, c.created_at, c.updated_at, c.version, c.tags, c.shared_with
 FROM chats c LEFT JOIN principals p ON p.organisation_id = c.organisation_id AND p.id = c.owner_id
-WHERE c.organisation_id = :organisation_id AND c.owner_id = :owner_id
+WHERE c.organisation_id = :organisation_id AND c.owner_id = :owner_id AND c.updated_at > 0
   AND (:sees_all = 1 OR c.owner_id = :principal_id OR c.visibility = 'organization'
        OR (c.visibility = 'shared' AND EXISTS (
             SELECT 1 FROM chat_people s
@@ -88,8 +89,9 @@ WHERE c.organisation_id = :organisation_id
 ORDER BY c.updated_at DESC, c.id DESC LIMIT :row_limit;
 
 -- name: chats_of_owner_count^
+-- Every chat was updated after 0: by that SQLite takes the owner's index, and not all chats of the organisation.
 SELECT count(*) FROM chats c LEFT JOIN principals p ON p.organisation_id = c.organisation_id AND p.id = c.owner_id
-WHERE c.organisation_id = :organisation_id AND c.owner_id = :owner_id
+WHERE c.organisation_id = :organisation_id AND c.owner_id = :owner_id AND c.updated_at > 0
   AND (:sees_all = 1 OR c.owner_id = :principal_id
        OR (:is_deleted = 0 AND c.visibility = 'organization')
        OR (:is_deleted = 0 AND c.visibility = 'shared' AND EXISTS (
