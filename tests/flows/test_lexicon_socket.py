@@ -79,9 +79,10 @@ async def test_errors_are_frames_and_then_a_close(world: World, sockets: Sockets
         frame, code = await sockets.refusal(chat["id"], key=key)
         assert (frame["error_code"], frame["error_message"], code) == ("AUTH_ERROR", "Invalid API key", 4401)
         assert "API key" in frame["details"]["fix"]
-    frame, code = await sockets.refusal(chat["id"], "")
-    assert (frame["error_code"], frame["error_message"]) == ("AUTH_ERROR", "Missing user_id parameter")
-    assert code == 4401
+    for user_id in ("", " "):
+        frame, code = await sockets.refusal(chat["id"], user_id)
+        assert (frame["error_code"], frame["error_message"]) == ("AUTH_ERROR", "Missing user_id parameter")
+        assert code == 4401
     whose = [(UNKNOWN, None), ("not-a-uuid", None), ("", None), (gone["id"], None), (chat["id"], stranger)]
     for chat_id, caller in whose:
         frame, code = await sockets.refusal(chat_id, "user123", caller)

@@ -78,7 +78,7 @@ async def _visit(house: House, websocket: WebSocket, chat_id: ChatId) -> None:
         return await context_of(house, websocket, FINDERS)
 
     ctx, user_id, after = await who(), _said(websocket, "user_id"), cursor_of(websocket)
-    if not user_id:
+    if not user_id.strip():
         at = ctx.now_us()
         await send(websocket, frames.failed("AUTH_ERROR", frames.NO_USER, at))
         await close(websocket, CLOSE_CODES["AUTH_ERROR"], frames.NO_USER)

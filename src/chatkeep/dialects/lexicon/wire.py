@@ -115,7 +115,7 @@ class SaidIn(BaseModel):
 
 
 Frame: TypeAlias = JsonMap
-"""A frame to a client: `event_type`, `timestamp` and the fields of its kind, see docs/lexicon.md."""
+"""A frame to a client: `event_type`, `timestamp` and the fields of its kind, see docs/dialects/lexicon.md."""
 
 
 class Error(TypedDict):
