@@ -69,6 +69,9 @@ async def test_credentials_in_headers_and_under_the_prefix(world: World, sockets
         for by_header in (False, True):
             async with sockets.visit(chat["id"], prefix=prefix, by_header=by_header) as visitor:
                 assert (await visitor.next())["event_type"] == "connection_established"
+    for by_header in (False, True):
+        async with sockets.visit(chat["id"], "Zoë", by_header=by_header) as visitor:
+            assert (await visitor.next())["user_id"] == "Zoë"
 
 
 async def test_errors_are_frames_and_then_a_close(world: World, sockets: Sockets) -> None:

@@ -6,7 +6,8 @@ store's count for all of them: a node never admits what another one has taken, a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import asyncio
+from dataclasses import dataclass, field
 
 from chatkeep.domain.errors import Unavailable
 from chatkeep.domain.ids import OrganisationId
@@ -37,6 +38,7 @@ class _Window:
     """By all nodes, as far as this one knows."""
     left: int = 0
     """Of what this one has taken."""
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 class Rates:
@@ -52,11 +54,10 @@ class Rates:
         window = self._windows.get(organisation_id)
         if window is None or window.ends_at <= now:
             window = self._begin(organisation_id, now)
-        if not window.left and window.taken < limit:
-            try:
-                await self._take(organisation_id, window, limit)
-            except Unavailable:
-                window.left = 1
+        while not window.left and window.taken < limit:
+            async with window.turn:  # what one took is for all who wait
+                if not window.left:
+                    await self._take(organisation_id, window, limit)
         is_exceeded = not window.left
         window.left -= not is_exceeded
         remaining = max(limit - window.taken, 0) + window.left
@@ -73,6 +74,10 @@ class Rates:
             window.taken = window.left = limit
             return
         wanted = max(limit // AT_A_TIME, 1)
-        began, taken = await nodes.take_requests(self._system, organisation_id, wanted, window_s=WINDOW_S)
+        try:
+            began, taken = await nodes.take_requests(self._system, organisation_id, wanted, window_s=WINDOW_S)
+        except Unavailable:
+            window.left += 1
+            return
         window.ends_at, window.taken = began + WINDOW_S * US, min(taken, limit)
         window.left += max(min(limit - (taken - wanted), wanted), 0)

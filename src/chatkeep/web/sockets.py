@@ -32,29 +32,33 @@ from chatkeep.web.json import decode
 
 GOING_AWAY = 1001
 POLICY_VIOLATION = 1008
+REASON_BYTES_MAX = 123
 CREDENTIAL_PARAMETERS = ("token", "access_token", "api_key", "key", "authorization")
 
 
 class Socket:
-    """One accepted WebSocket of a known caller. Frames are JSON objects in both directions. `recheck` looks again who
-    the caller is; it raises `Unauthenticated` when the credential is good no more.
-    """
+    """One accepted WebSocket of a known caller, whom `who` tells. Frames are JSON objects in both directions."""
 
     def __init__(
         self,
         websocket: WebSocket,
         ctx: Context,
-        recheck: Callable[[], Awaitable[Context]],
+        who: Callable[[], Awaitable[Context]],
         *,
         messages_per_s: int,
     ) -> None:
         self.ctx = ctx
-        self.recheck = recheck
+        self._who = who
         self.heard_s = time.monotonic()
         """When the client said something last."""
         self._websocket = websocket
         self._rate = float(messages_per_s)
         self._allowance = self._rate
+
+    async def recheck(self) -> Context:
+        """Look again who the caller is. Raises `Unauthenticated` when the credential is good no more."""
+        self.ctx = await self._who()
+        return self.ctx
 
     async def receive(self) -> dict[str, Any] | None:
         """The client's next frame; None when it is gone. Raises `MalformedJson`, and `RateLimited` for too many."""
@@ -93,7 +97,7 @@ async def send(websocket: WebSocket, value: object) -> None:
 async def close(websocket: WebSocket, code: int, reason: str) -> None:
     """End it, unless it has ended."""
     if websocket.application_state is WebSocketState.CONNECTED:
-        await websocket.close(code, reason[:100])
+        await websocket.close(code, reason.encode()[:REASON_BYTES_MAX].decode(errors="ignore"))
 
 
 def cursor_of(websocket: WebSocket) -> int | None:
@@ -172,12 +176,12 @@ async def _by_first_frame(websocket: WebSocket) -> Socket | None:
     except TimeoutError:
         await websocket.close(POLICY_VIOLATION, "no credential came in time")
     except ChatkeepError as error:
-        await websocket.close(POLICY_VIOLATION, str(error)[:100])
+        await close(websocket, POLICY_VIOLATION, str(error))
     return None
 
 
-def _socket(websocket: WebSocket, ctx: Context, recheck: Callable[[], Awaitable[Context]]) -> Socket:
-    return Socket(websocket, ctx, recheck, messages_per_s=ctx.system.limits.websocket_messages_per_s)
+def _socket(websocket: WebSocket, ctx: Context, who: Callable[[], Awaitable[Context]]) -> Socket:
+    return Socket(websocket, ctx, who, messages_per_s=ctx.system.limits.websocket_messages_per_s)
 
 
 async def _authenticated(connection: HTTPConnection, secret: str) -> Context:

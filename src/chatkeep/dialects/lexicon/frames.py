@@ -56,6 +56,8 @@ class Frames:
     def _of(self, event: Event) -> Iterator[Frame]:
         at, message = event.at, event.message
         user_id = self._user_id if event.run_id is None else self._runs.get(event.run_id, self._user_id)
+        if event.ends_run and event.run_id is not None:
+            self._runs.pop(event.run_id, None)
         if event.kind == "run.started" and event.run_id is not None:
             yield self._started(event.run_id, MessageId(str((event.data or {})["question_id"])), at)
         elif event.kind == "run.delta":
@@ -105,7 +107,7 @@ class Frames:
         )
 
     def _started(self, run_id: RunId, question_id: MessageId, at: int) -> Frame:
-        user_id = self._runs[run_id] = self._asked.get(question_id, self._user_id)
+        user_id = self._runs[run_id] = self._asked.pop(question_id, self._user_id)
         return self._frame("message_stream_started", at, user_id=user_id)
 
     def _ended(self, message: Message, user_id: str, at: int) -> Frame:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -171,9 +171,11 @@ async def _have_answered(visit: _Visit) -> None:
 
 
 def _said(websocket: WebSocket, name: str) -> str:
-    """A parameter of the query, or the header of the same name."""
-    header = f"x-{name.replace('_', '-')}"
-    return websocket.query_params.get(name) or websocket.headers.get(header) or ""
+    """A parameter of the query, or the header of the same name: in UTF-8, as in the query, or else in Latin-1."""
+    header = websocket.headers.get(f"x-{name.replace('_', '-')}", "")
+    with suppress(UnicodeDecodeError):
+        header = header.encode("latin-1").decode()
+    return websocket.query_params.get(name) or header
 
 
 def _read(frame: object) -> SaidIn:
