@@ -28,14 +28,18 @@ class Visitor:
 
     async def next(self) -> dict[str, Any]:
         """The next frame."""
-        async with asyncio.timeout(PATIENCE_S):
-            self.seen.append(orjson.loads(await self.connection.recv()))
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                self.seen.append(orjson.loads(await self.connection.recv()))
+        except TimeoutError:
+            raise AssertionError(f"nothing came after {self.seen}") from None
         return self.seen[-1]
 
-    async def until(self, kind: str) -> list[dict[str, Any]]:
-        """The frames up to the first of this kind."""
+    async def until(self, kind: str, *, despite_errors: bool = False) -> list[dict[str, Any]]:
+        """The frames up to the first of this kind, without errors before it unless they are expected."""
         found = [await self.next()]
         while found[-1]["event_type"] != kind:
+            assert despite_errors or found[-1]["event_type"] != "error", found
             found.append(await self.next())
         return found
 

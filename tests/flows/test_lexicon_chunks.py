@@ -26,6 +26,7 @@ async def heard(sockets: Sockets, chat_id: str, stays: int) -> tuple[list[str], 
         async with sockets.visit(chat_id, "listener", after=after) as visitor:
             for _ in range(stays):
                 frame = await visitor.next()
+                assert frame["event_type"] != "error", visitor.seen
                 after = frame.get("seq", after)
                 if frame["event_type"] == "message_stream_token":
                     tokens.append(frame["token"])
