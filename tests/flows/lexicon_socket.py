@@ -85,7 +85,7 @@ class Sockets:
             said["api_key"] = options.pop("key")
         names = {"api_key": "X-API-Key", "user_id": "X-User-ID", "chat_id": "X-Chat-ID"}
         headers = {names[name]: value for name, value in said.items() if by_header and name in names}
-        query = urlencode({name: value for name, value in said.items() if not by_header and value})
+        query = urlencode({name: value for name, value in said.items() if not by_header and value != ""})
         url = f"ws://127.0.0.1:{self._served.port}{prefix}/ws/chat" + (f"?{query}" if query else "")
         headers.update(options.pop("headers", {}))
         async with connect(url, additional_headers=headers, **options) as connection:
