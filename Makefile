@@ -13,7 +13,8 @@ ARGS ?=
 VENV := .venv
 PYTHON_IN := $(VENV)/bin/python
 INSTALL := $(PYTHON_IN) -m pip install -qq --disable-pip-version-check
-# In the order of their files, so that those that wait longest are not the last. A worker that dies is replaced and given the same test again: not for ever.
+# In the order of their files, so that those that wait longest are not the last.
+# A worker that dies is replaced and given the same test again: not for ever.
 PYTEST := $(PYTHON_IN) -m pytest --dist loadfile --no-loadscope-reorder --max-worker-restart 2
 
 # A stamp says that a step is done for this lock file. They live in the environment and go with it.

@@ -72,6 +72,12 @@ def a_chat(server: Served) -> Any:
     return server.ask_as(key, "POST", "/api/v1/chats/", user_id="user123", title="Support Session")
 
 
+def talking_in(server: Served, chat_id: str) -> str:
+    """The script of a page that says something in a chat."""
+    script = SOCKET.replace("HOST", server.url.removeprefix("http://"))
+    return script.replace("KEY", server.key).replace("CHAT", chat_id)
+
+
 async def test_the_react_hook_shows_a_chat(
     server: Served, site: tuple[Path, str], page: Page, tmp_path: Path
 ) -> None:
@@ -97,7 +103,7 @@ async def test_the_react_hook_shows_a_chat(
         timeout=PATIENCE_S,
     )
     await page.open(f"{site[1]}/page.html")
-    seen = await page.text("Error:")
+    await page.text("Error:")
     seen = await page.text("Status:")
     assert "Support Session\n" in seen
     assert "1 messages" in seen
@@ -107,8 +113,7 @@ async def test_the_react_hook_shows_a_chat(
 
 async def test_a_page_talks_over_a_websocket(server: Served, site: tuple[Path, str], page: Page) -> None:
     chat = a_chat(server)
-    script = SOCKET.replace("HOST", server.url.removeprefix("http://"))
-    (site[0] / "page.js").write_text(script.replace("KEY", server.key).replace("CHAT", chat["id"]))
+    (site[0] / "page.js").write_text(talking_in(server, chat["id"]))
     await page.open(f"{site[1]}/page.html")
     assert "ended: You said: Hello from a page" in await page.text("ended:")
     frames = await page.value("window.frames_")
@@ -120,8 +125,7 @@ async def test_a_page_of_another_origin_gets_nothing(
     server: Served, site: tuple[Path, str], page: Page
 ) -> None:
     chat = a_chat(server)
-    script = SOCKET.replace("HOST", server.url.removeprefix("http://"))
-    (site[0] / "page.js").write_text(script.replace("KEY", server.key).replace("CHAT", chat["id"]))
+    (site[0] / "page.js").write_text(talking_in(server, chat["id"]))
     await page.open(f"{site[1].replace('127.0.0.1', 'localhost')}/page.html")
     assert "closed: 1006" in await page.text("closed:")
     asked = f"fetch('{server.url}/api/v1/chats/{chat['id']}', {{headers: {{'X-API-Key': '{server.key}'}}}})"

@@ -76,7 +76,7 @@ async def test_so_many_sockets_a_tenant(tmp_path: Path, clock: FakeClock, upstre
 
 
 async def test_who_says_nothing_for_long_is_sent_away(
-    tmp_path: Path, clock: FakeClock, upstream: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, clock: FakeClock, upstream: ScriptedUpstream
 ) -> None:
     async with open_world(tmp_path / "data", clock, upstream, lexicon_idle_s=1.0) as world:
         object.__setattr__(world.system.limits, "sse_heartbeat_s", 0.05)

@@ -16,9 +16,9 @@ from chatkeep.domain.errors import RateLimited, Unavailable
 from chatkeep.domain.ids import ChatId, OrganisationId, PrincipalId
 from chatkeep.services import nodes
 from chatkeep.services.context import Context, System
+from chatkeep.store.driver import Place
 
 Holder = tuple[OrganisationId, PrincipalId]
-Place = tuple[OrganisationId, ChatId]
 K = TypeVar("K")
 
 
