@@ -17,15 +17,14 @@ from tests.crash.stage import Client, Stage
 from tests.crash.storyteller import Storyteller, question, told
 from tests.journal_reader import BROKEN, Reader
 
-WORDS, PACE_S = 80, 0.04
+WORDS, SLOW_S, QUICK_S = 80, 0.25, 0.005  # no answer ends in the first process, however busy the machine
 LIMIT_S = 10.0
-QUICK = {"drain_s": 3}
 
 
 @pytest.fixture
 async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
     with Nursery() as nursery:
-        async with Storyteller(pace_s=PACE_S) as upstream:
+        async with Storyteller(pace_s=SLOW_S) as upstream:
             yield Stage(tmp_path / "data", upstream, nursery)
 
 
@@ -62,6 +61,7 @@ def all_readers(stage: Stage) -> list[Reader]:
 
 async def went_on(stage: Stage, names: dict[str, str], *, resumed: bool) -> None:
     """A second process: every answer comes to its end, once, and every reader has the whole journal."""
+    stage.upstream.pace_s = QUICK_S
     server = await stage.serve()
     async with stage.client(server) as client:
         reading = [asyncio.ensure_future(reader.follow(client.session)) for reader in all_readers(stage)]
@@ -90,7 +90,9 @@ async def drained(stage: Stage, *, runs: int, streams: int) -> None:
         began = time.monotonic()
         server.send(signal.SIGTERM)
         await asyncio.gather(*(farewell(reader) for reader in all_readers(stage)))
-        assert time.monotonic() - began < 3.0, "streams are told within a second, and two for a busy machine"
+        assert time.monotonic() - began < stage.settings["drain_s"] / 2, (
+            "streams are told before answers are ended"
+        )
         await server.ended(within_s=LIMIT_S)
         assert server.exit_code == 0, server.said
         await asyncio.gather(*stage.asking, *stage.reading)
@@ -106,20 +108,18 @@ async def farewell(reader: Reader) -> None:
 
 
 async def test_twenty_streams_and_five_runs_go_on_in_the_next_process(stage: Stage) -> None:
-    stage.settings |= QUICK
+    stage.settings |= {"drain_s": 5}
     await drained(stage, runs=5, streams=20)
 
 
 @pytest.mark.long
 async def test_two_hundred_streams_and_twenty_runs_go_on_in_the_next_process(stage: Stage) -> None:
     stage.settings |= {"drain_s": 10}
-    stage.upstream.pace_s = 0.1
     await drained(stage, runs=20, streams=200)
 
 
 async def test_a_second_signal_ends_it_at_once_and_loses_nothing(stage: Stage) -> None:
     stage.settings |= {"drain_s": 10}
-    stage.upstream.pace_s = 0.1
     server = await stage.serve()
     async with stage.client(server) as client:
         names = await begin(stage, client, runs=5, streams=20)
@@ -134,4 +134,4 @@ async def end_at_once(server: ServerProcess) -> None:
     began = time.monotonic()
     server.send(signal.SIGTERM)
     await server.ended()
-    assert time.monotonic() - began < 2.0
+    assert time.monotonic() - began < 5.0, "it would have waited for answers a second longer"

@@ -10,6 +10,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import local
+from time import monotonic, sleep
 from typing import Any, TypeVar
 
 import apsw
@@ -227,9 +228,9 @@ def connect(path: Path, *, read_only: bool = False) -> apsw.Connection:
     with translated():
         connection = apsw.Connection(str(path), flags=flags, statementcachesize=256)
         connection.set_busy_timeout(BUSY_TIMEOUT_MS)
+        connection.execute(f"PRAGMA page_size={PAGE_BYTES}").fetchall()
+        use_wal(connection)
         for pragma in (
-            f"page_size={PAGE_BYTES}",
-            "journal_mode=WAL",
             "synchronous=FULL",
             "secure_delete=ON",  # FAST would leave texts in freed pages
             "foreign_keys=ON",
@@ -240,6 +241,21 @@ def connect(path: Path, *, read_only: bool = False) -> apsw.Connection:
         ):
             connection.execute(f"PRAGMA {pragma}").fetchall()
     return connection
+
+
+def use_wal(connection: apsw.Connection) -> None:
+    """Have the file keep a write-ahead log. Where others make the same new file, SQLite does not wait for them here:
+    all may hold what each waits for. So ask again, as long as a writer would have waited.
+    """
+    give_up_s = monotonic() + BUSY_TIMEOUT_MS / 1000
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL").fetchall()
+            return
+        except apsw.BusyError:
+            if monotonic() > give_up_s:
+                raise
+            sleep(0.01)
 
 
 def open_sqlite(path: Path) -> SqliteStore:

@@ -12,6 +12,7 @@ import mmap
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 
 HEADER_BYTES = 48
 
@@ -24,6 +25,7 @@ class _Mapping:
 
 
 _mappings: dict[tuple[int, int], _Mapping] = {}
+_counting = Lock()  # stores may be opened in several threads
 
 
 class Moment:
@@ -33,12 +35,13 @@ class Moment:
         shm = path.with_name(path.name + "-shm")
         found = shm.stat()
         self._key = (found.st_dev, found.st_ino)
-        mapping = _mappings.get(self._key)
-        if mapping is None:
-            descriptor = os.open(shm, os.O_RDONLY | os.O_CLOEXEC)
-            view = mmap.mmap(descriptor, HEADER_BYTES, mmap.MAP_SHARED, mmap.PROT_READ)
-            mapping = _mappings[self._key] = _Mapping(descriptor, view, 0)
-        mapping.users += 1
+        with _counting:
+            mapping = _mappings.get(self._key)
+            if mapping is None:
+                descriptor = os.open(shm, os.O_RDONLY | os.O_CLOEXEC)
+                view = mmap.mmap(descriptor, HEADER_BYTES, mmap.MAP_SHARED, mmap.PROT_READ)
+                mapping = _mappings[self._key] = _Mapping(descriptor, view, 0)
+            mapping.users += 1
         self._view = mapping.view
 
     def now(self) -> bytes:
@@ -47,9 +50,10 @@ class Moment:
 
     def close(self) -> None:
         """Let go of the file."""
-        mapping = _mappings[self._key]
-        mapping.users -= 1
-        if mapping.users == 0:
-            del _mappings[self._key]
-            mapping.view.close()
-            os.close(mapping.descriptor)
+        with _counting:
+            mapping = _mappings[self._key]
+            mapping.users -= 1
+            if mapping.users == 0:
+                del _mappings[self._key]
+                mapping.view.close()
+                os.close(mapping.descriptor)

@@ -122,6 +122,15 @@ async def test_two_may_make_the_file_at_once(path: Path) -> None:
     assert len(opened) == 4
 
 
+async def test_a_file_that_another_is_just_making_is_waited_for(path: Path) -> None:
+    other = apsw.Connection(str(path))
+    other.execute("BEGIN IMMEDIATE")  # SQLite would not wait for it here, but say at once that it is busy
+    ending = threading.Timer(0.3, other.execute, ["ROLLBACK"])
+    ending.start()
+    await (await asyncio.to_thread(open_sqlite, path)).close()
+    ending.join()
+
+
 def test_a_newer_schema_is_refused_and_stays(path: Path) -> None:
     asyncio.run(open_sqlite(path).close())
     connection = apsw.Connection(str(path))
