@@ -105,11 +105,11 @@ class Tail:
                 now = time.monotonic()  # it may have waited long
                 if (self._is_closing and told is None) or now - began >= limits.stream_age_s:
                     return
-                batch = channel.after(cursor) if _is_all(batch) else None
+                batch = news = channel.after(cursor) if _is_all(batch) else None
                 if now - checked >= limits.stream_recheck_s:
                     ctx, checked, batch = await reader.recheck(), now, None
                 if batch is None:
-                    batch = await _still(ctx, chat_id, cursor, scope)
+                    batch = await _still(ctx, chat_id, cursor, scope, news)
                 if batch is None:
                     return
 
@@ -167,8 +167,10 @@ def _is_all(batch: Batch | None) -> bool:
     return batch is None or isinstance(batch, Snapshot) or len(batch) < journal.PAGE
 
 
-async def _still(ctx: Context, chat_id: ChatId, cursor: int, scope: str) -> Batch | None:
+async def _still(
+    ctx: Context, chat_id: ChatId, cursor: int, scope: str, news: list[Event] | None
+) -> Batch | None:
     try:
         return await journal.after(ctx, chat_id, cursor, scope=scope)
-    except NotFound:
-        return None
+    except NotFound:  # whoever was there is told why
+        return news if news and news[-1].kind == "chat.deleted" else None

@@ -43,8 +43,10 @@ class Transaction(Protocol):
         """
         ...
 
-    async def run_many(self, name: str, /, rows: Sequence[Mapping[str, Value]]) -> None:
-        """Write each of `rows` with the same statement. Raises `Conflict`."""
+    async def put(self, name: str, /, rows: Sequence[Mapping[str, Value]]) -> None:
+        """Insert rows whose keys are sure to be new. They may wait and be sent with others of this commit, but are
+        there for every statement that could tell.
+        """
         ...
 
     def announce(self, event: Event) -> None:
@@ -96,7 +98,9 @@ class Store(Protocol):
         ...
 
     def listen(self, listener: Listener) -> None:
-        """Have `listener` called on the event loop with the events of each commit, in the order of their commits."""
+        """Have `listener` called on the event loop with the events of each commit; of those `about` one chat in their
+        order.
+        """
         ...
 
     def hear(self, listener: Elsewhere) -> None:

@@ -13,7 +13,7 @@ from chatkeep.domain.errors import Conflict, InvalidField
 from chatkeep.domain.event import Event
 from chatkeep.domain.ids import ChatId
 from chatkeep.store.driver import Store, Transaction
-from tests.contract.store.place import ACME, OTHER, Undo, add_agent, agents, count_agents, found
+from tests.contract.store.place import ACME, OTHER, add_agent, agents, count_agents, found
 
 
 def event(number: int) -> Event:
@@ -95,11 +95,13 @@ class ListenContract:
         heard = Heard(ready)
 
         async def body(tx: Transaction, number: int) -> None:
-            await tx.one("organisation_lock")  # as the chat's row is held by whoever moves its sequence
             await add_agent(tx, f"a{number:03}")
             tx.announce(event(await count_agents(tx)))
 
-        await asyncio.gather(*(ready.write(ACME, partial(body, number=number)) for number in range(200)))
+        chat_id = ChatId("chat")
+        await asyncio.gather(
+            *(ready.write(ACME, partial(body, number=number), about=chat_id) for number in range(200))
+        )
         assert heard.numbers == list(range(1, 201))
 
     async def test_an_undone_body_is_never_told_of_and_its_neighbours_are(self, ready: Store) -> None:
@@ -151,74 +153,5 @@ class ListenContract:
         assert [f"a{number:03}" for number in sorted(heard.numbers)] == await ready.read(ACME, agents)
 
 
-class ManyContract:
-    """`run_many`."""
-
-    @pytest.fixture
-    async def ready(self, store: Store) -> Store:
-        await found(store, ACME, OTHER)
-        return store
-
-    async def test_each_row_is_written(self, ready: Store) -> None:
-        async def body(tx: Transaction) -> list[str]:
-            await tx.run_many("agent_insert", [])
-            await tx.run_many("agent_insert", [_agent("a"), _agent("b"), _agent("c")])
-            return await agents(tx)
-
-        assert await ready.write(ACME, body) == ["a", "b", "c"]
-        assert await ready.read(OTHER, agents) == []
-
-    async def test_one_that_is_in_the_way_is_a_conflict_and_undoes_all(self, ready: Store) -> None:
-        async def body(tx: Transaction) -> None:
-            await tx.run_many("agent_insert", [_agent("a"), _agent("b"), _agent("a")])
-
-        with pytest.raises(Conflict):
-            await ready.write(ACME, body)
-        assert await ready.read(ACME, agents) == []
-
-    async def test_rows_cannot_name_another_organisation(self, ready: Store) -> None:
-        async def body(tx: Transaction) -> None:
-            await tx.run_many("agent_insert", [{**_agent("a"), "organisation_id": OTHER}])
-
-        await ready.write(ACME, body)
-        assert (await ready.read(ACME, agents), await ready.read(OTHER, agents)) == (["a"], [])
-
-    async def test_a_bound_transaction_refuses_rows_of_the_system(self, ready: Store) -> None:
-        async def body(tx: Transaction) -> None:
-            await tx.run_many("system_run_folded", [{"of_organisation": OTHER, "run_id": "one"}])
-
-        with pytest.raises(AssertionError):
-            await ready.write(ACME, body)
-
-    async def test_an_unbound_one_takes_nothing_else(self, ready: Store) -> None:
-        async def body(tx: Transaction) -> None:
-            await tx.run_many("agent_insert", [{**_agent("a"), "organisation_id": ACME}])
-
-        with pytest.raises(AssertionError):
-            await ready.write(None, body)
-
-    async def test_what_was_undone_is_not_there(self, ready: Store) -> None:
-        async def body(tx: Transaction) -> None:
-            await tx.run_many("agent_insert", [_agent("a")])
-            raise Undo
-
-        with pytest.raises(Undo):
-            await ready.write(ACME, body)
-        assert await ready.read(ACME, count_agents) == 0
-
-
 async def _looked(store: Store) -> int:
     return await store.peek(ACME, count_agents)
-
-
-def _agent(agent_id: str) -> dict[str, None | int | float | str | bytes]:
-    return {
-        "id": agent_id,
-        "name": "agent",
-        "prompt": "",
-        "greeting_mode": "human",
-        "greeting_message": "",
-        "model_id": None,
-        "created_at": 1,
-        "updated_at": 1,
-    }

@@ -135,9 +135,12 @@ async def test_a_credential_that_is_good_no_more_ends_the_stream(office: Office)
         await asyncio.wait_for(anext(following), PATIENCE_S)
 
 
-async def test_a_chat_that_is_deleted_ends_the_stream_after_telling_so(office: Office) -> None:
+@pytest.mark.parametrize("stream_recheck_s", [0.0, 0.01])  # with every event, or seldom with this one
+async def test_a_chat_that_is_deleted_ends_the_stream_after_telling_so(
+    office: Office, stream_recheck_s: float
+) -> None:
     chat = await office.chat("Hi")
-    following = follow(office, tail_of(office, stream_recheck_s=0.01), chat["id"], 2)
+    following = follow(office, tail_of(office, stream_recheck_s=stream_recheck_s), chat["id"], 2)
     task = asyncio.create_task(coming(following))
     await asyncio.sleep(0)
     await chats.delete(office.context(), ChatId(chat["id"]))
