@@ -27,7 +27,7 @@ TICK_S = 0.04
 TICK_SHARE = 2.0
 TICK_MAX_S = 0.25
 """A tick lasts this many times as long as its writing took, within these bounds."""
-TICK_ANSWERS_MAX = 256
+TICK_ANSWERS_MAX = 128
 """Of more answers, those that wait longest: none waits for the writing of a thousand."""
 RETRY_S = 1.0
 

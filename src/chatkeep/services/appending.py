@@ -35,7 +35,7 @@ async def append_to(
     for new in said:
         message = await _placed(tx, system, state, new, now)
         try:
-            await messages.insert(tx, message)
+            await messages.insert(tx, message, is_id_new=new.id is None)
         except Conflict:
             raise AlreadyExists("The chat has a message with this id already.") from None
         written.append(message)

@@ -37,17 +37,17 @@ async def append(tx: Transaction, chat_id: ChatId, seq: int, at: int, told: Told
     assert tx.organisation_id is not None
     message = told.message
     kept = {"chat": told.chat, "data": told.data, "said": _said(message)}
-    await tx.run(
-        "event_insert",
-        chat_id=chat_id,
-        seq=seq,
-        at=at,
-        kind=told.kind,
-        run_id=told.run_id,
-        message_seq=None if message is None else message.seq,
-        text=told.text,
-        data=write_json({name: value for name, value in kept.items() if value is not None} or None),
-    )
+    row: dict[str, Value] = {
+        "chat_id": chat_id,
+        "seq": seq,
+        "at": at,
+        "kind": told.kind,
+        "run_id": told.run_id,
+        "message_seq": None if message is None else message.seq,
+        "text": told.text,
+        "data": write_json({name: value for name, value in kept.items() if value is not None} or None),
+    }
+    await tx.put("event_insert", [row])
     event = Event(
         organisation_id=tx.organisation_id,
         chat_id=chat_id,
@@ -137,11 +137,9 @@ async def append_deltas(tx: Transaction, deltas: Sequence[Delta], *, now: int) -
     where the lease is another's, or the run is over or shall stop.
     """
     # All in one row, and all chats in one statement: between two steps of SQLite, other threads want to run.
-    claims = write_json([[each.run.organisation_id, each.run.id, each.run.epoch] for each in deltas])
-    await tx.one(
-        "system_deltas_begin", chats=write_json([[e.run.organisation_id, e.run.chat_id] for e in deltas])
-    )
-    found = await tx.one("system_deltas_held", claims=claims)
+    await tx.run("system_deltas_advance", chats=_chats_of(deltas))
+    claims = [[each.run.organisation_id, each.run.id, each.run.epoch] for each in deltas]
+    found = await tx.one("system_deltas_held", claims=write_json(claims))
     assert found is not None
     held: Any = read_json(found[0]) or []
     rows: list[dict[str, Value]] = []
@@ -159,10 +157,15 @@ async def append_deltas(tx: Transaction, deltas: Sequence[Delta], *, now: int) -
             }
         )
         tx.announce(Event(run.organisation_id, run.chat_id, seq, now, kind, run.id, text=text))
-    await tx.run_many("system_delta_insert", rows)
-    chats = write_json([[row["of_organisation"], row["chat_id"]] for row in rows])
-    await tx.run("system_deltas_advance", chats=chats)
-    return set(range(len(deltas))) - {number for number, _ in held}
+    await tx.put("system_delta_insert", rows)
+    refused = set(range(len(deltas))) - {number for number, _ in held}
+    if refused:
+        await tx.run("system_deltas_withdraw", chats=_chats_of([deltas[number] for number in refused]))
+    return refused
+
+
+def _chats_of(deltas: Sequence[Delta]) -> str | None:
+    return write_json([[each.run.organisation_id, each.run.chat_id] for each in deltas])
 
 
 async def fold(tx: Transaction, *, before: int, limit: int) -> int:

@@ -11,40 +11,43 @@ from dataclasses import replace
 from chatkeep.domain.ids import ChatId, MessageId
 from chatkeep.domain.json import JsonValue
 from chatkeep.domain.message import Message
-from chatkeep.store.driver import Row, Transaction
+from chatkeep.store.driver import Row, Transaction, Value
 from chatkeep.store.rows import read_json, write_json
 
 
-async def insert(tx: Transaction, message: Message) -> None:
-    """Write one message. Raises `Conflict` when the chat has its id already."""
-    await tx.run(
-        "message_insert",
-        chat_id=message.chat_id,
-        seq=message.seq,
-        id=message.id,
-        parent_id=message.parent_id,
-        role=message.role,
-        content=message.content,
-        turn_number=message.turn_number,
-        created_at=message.created_at,
-        status=message.status,
-        error=message.error,
-        author_id=message.author_id,
-        agent_id=message.agent_id,
-        state_id=message.state_id,
-        model_id=message.model_id,
-        input_tokens=message.input_tokens,
-        output_tokens=message.output_tokens,
-        cost=message.cost,
-        response_time_ms=message.response_time_ms,
-        tool_call_id=message.tool_call_id,
-        tool_calls=write_json(message.tool_calls),
-        media_type=message.media_type,
-        media_url=message.media_url,
-        sources=write_json(message.sources),
-        metadata=write_json(message.metadata),
-        extra=write_json(message.extra or None),
-    )
+async def insert(tx: Transaction, message: Message, *, is_id_new: bool = False) -> None:
+    """Write one message. Raises `Conflict` when the chat has its id already, unless that is sure to be new."""
+    row: dict[str, Value] = {
+        "chat_id": message.chat_id,
+        "seq": message.seq,
+        "id": message.id,
+        "parent_id": message.parent_id,
+        "role": message.role,
+        "content": message.content,
+        "turn_number": message.turn_number,
+        "created_at": message.created_at,
+        "status": message.status,
+        "error": message.error,
+        "author_id": message.author_id,
+        "agent_id": message.agent_id,
+        "state_id": message.state_id,
+        "model_id": message.model_id,
+        "input_tokens": message.input_tokens,
+        "output_tokens": message.output_tokens,
+        "cost": message.cost,
+        "response_time_ms": message.response_time_ms,
+        "tool_call_id": message.tool_call_id,
+        "tool_calls": write_json(message.tool_calls),
+        "media_type": message.media_type,
+        "media_url": message.media_url,
+        "sources": write_json(message.sources),
+        "metadata": write_json(message.metadata),
+        "extra": write_json(message.extra or None),
+    }
+    if is_id_new:
+        await tx.put("message_insert", [row])
+    else:
+        await tx.run("message_insert", **row)
 
 
 async def get(tx: Transaction, chat_id: ChatId, message_id: MessageId) -> Message | None:

@@ -60,7 +60,7 @@ class PostgresStore:
             connection = lent.connection
             await connection.execute(f"{SNAPSHOT}; {binding(organisation_id)}")
             try:
-                return await body(PostgresTransaction(connection, self._sql, organisation_id, is_write=False))
+                return await body(PostgresTransaction(connection, self._sql, organisation_id))
             finally:
                 if not connection.is_closed():
                     await connection.execute("ROLLBACK")
@@ -93,9 +93,7 @@ class PostgresStore:
     async def _recall(self, organisation_id: OrganisationId | None, body: Body[T]) -> T:
         async with self._recallers.borrow(organisation_id) as lent:
             await lent.bind(organisation_id)
-            return await body(
-                PostgresTransaction(lent.connection, self._sql, organisation_id, is_write=False)
-            )
+            return await body(PostgresTransaction(lent.connection, self._sql, organisation_id))
 
     def listen(self, listener: Listener) -> None:
         """Have `listener` called with the events of each commit."""

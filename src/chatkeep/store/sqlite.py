@@ -71,8 +71,8 @@ class SqliteTransaction:
             raise translate(error) from error  # not in the writer: a body may say what the conflict is about
         return self._connection.changes()
 
-    async def run_many(self, name: str, /, rows: Sequence[Mapping[str, Value]]) -> None:
-        """Write each of `rows` with the same statement."""
+    async def put(self, name: str, /, rows: Sequence[Mapping[str, Value]]) -> None:
+        """Insert rows whose keys are sure to be new."""
         bound = [self._bound(name, dict(row)) for row in rows]
         try:
             self._connection.executemany(self._sql[name], bound)

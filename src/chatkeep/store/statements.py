@@ -8,6 +8,7 @@ transaction ends.
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import as_file, files
@@ -19,16 +20,25 @@ SYSTEM = "system_"
 Engine = Literal["sqlite", "postgres"]
 _LOCKS = re.compile(r"^locks: (.+)$", re.MULTILINE)
 _PARAMETER = re.compile(r"(?<!:):([a-z]\w*)")
+_WORD = re.compile(r"\w+")
 
 
 @dataclass(frozen=True, slots=True)
 class Numbered:
-    """A statement with its parameters as `$1`, `$2`, … and which they are; `locking` is its text in a write."""
+    """A statement with its parameters as `$1`, `$2`, … and which they are; `locking` is its text in a write, `table`
+    where an INSERT puts its rows.
+    """
 
     text: str
     locking: str
     names: tuple[str, ...]
     is_write: bool
+    words: frozenset[str]
+    table: str
+
+    def may_tell(self, tables: Collection[str]) -> bool:
+        """Whether it may depend on what is in one of these tables. What is deleted takes others' rows with it."""
+        return "DELETE" in self.words or not self.words.isdisjoint(tables)
 
 
 def load(engine: Engine) -> dict[str, str]:
@@ -59,4 +69,11 @@ def _numbered(text: str, locked: str | None) -> Numbered:
     names = tuple(dict.fromkeys(_PARAMETER.findall(text)))
     numbered = _PARAMETER.sub(lambda found: f"${names.index(found[1]) + 1}", text).strip().rstrip(";")
     locking = numbered if locked is None else f"{numbered}\nFOR NO KEY UPDATE OF {locked}"
-    return Numbered(numbered, locking, names, is_write=not numbered.startswith("SELECT"))
+    return Numbered(
+        numbered,
+        locking,
+        names,
+        is_write=not numbered.startswith("SELECT"),
+        words=frozenset(_WORD.findall(numbered)),
+        table=numbered.split()[2] if numbered.startswith("INSERT") else "",
+    )

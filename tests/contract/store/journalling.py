@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from functools import partial
 
@@ -126,6 +127,21 @@ class Journal:
 
 class EventsContract(Journal):
     """`store.events` on an engine. Subclass it in a test module with a fixture `store`."""
+
+    async def test_what_a_chat_is_told_before_it_goes_goes_with_it(self, ready: Store) -> None:
+        async def tell(tx: Transaction) -> None:
+            seq = await chats.advance(tx, CHAT, 1)
+            await events.append(tx, CHAT, seq, 1, events.Told("chat.updated"))
+
+        async def purge(tx: Transaction) -> int:
+            await tell(tx)
+            return await tx.run("chat_purge", id=CHAT)
+
+        _, gone = await asyncio.gather(
+            ready.write(ACME, tell, about=CHAT), ready.write(ACME, purge, about=CHAT)
+        )  # in one commit
+        assert gone == 1
+        assert (await self.head(ready), await self.journal(ready)) == (None, [])
 
     async def test_an_event_comes_back_as_it_was_written_and_told(self, ready: Store) -> None:
         told: list[Event] = []

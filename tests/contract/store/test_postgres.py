@@ -16,7 +16,8 @@ from chatkeep.store.postgres_moment import DatabaseClock
 from tests.contract.store.journalling import DeltasContract, EventsContract
 from tests.contract.store.leasing import RunsContract
 from tests.contract.store.life import LifeContract
-from tests.contract.store.listening import ListenContract, ManyContract
+from tests.contract.store.listening import ListenContract
+from tests.contract.store.putting import PutContract
 from tests.contract.store.tenancy import BOUND, TenancyContract, is_insert, is_read
 from tests.contract.store.throttling import ThrottleContract
 from tests.contract.store.transactions import EndContract, TransactionContract
@@ -69,8 +70,8 @@ class TestEnd(EndContract):
     """Closing."""
 
 
-class TestMany(ManyContract):
-    """Many rows by one statement."""
+class TestPut(PutContract):
+    """Rows that may wait."""
 
 
 class TestListen(ListenContract):

@@ -46,20 +46,35 @@ class AtCommit:
         self._execute = asyncpg.Connection.execute
         self.before: Callable[[], None] | None = None
         self.after: Callable[[], None] | None = None
+        self.is_late = False
+        self.coming: asyncio.Task[None] | None = None
         owner = self
 
         async def execute(connection: asyncpg.Connection, query: str, *arguments: Any, **more: Any) -> str:
-            if query == "COMMIT" and owner.before is not None:
+            is_commit = query.endswith("COMMIT")
+            if is_commit and owner.is_late:
+                owner.is_late = False
+                monkeypatch.setattr(
+                    asyncpg.Connection, "terminate", lambda _: None
+                )  # the server learns nothing
+                owner.coming = asyncio.create_task(owner._late(connection, query))
+                raise ConnectionResetError("the way there broke")
+            if is_commit and owner.before is not None:
                 before, owner.before = owner.before, None
                 await asyncio.to_thread(before)
             done: str = await owner._execute(connection, query, *arguments, **more)
-            if query == "COMMIT" and owner.after is not None:
+            if is_commit and owner.after is not None:
                 after, owner.after = owner.after, None
                 await asyncio.to_thread(after)
                 raise ConnectionResetError("the answer never came")
             return done
 
         monkeypatch.setattr(asyncpg.Connection, "execute", execute)
+
+    async def _late(self, connection: asyncpg.Connection, query: str) -> None:
+        await asyncio.sleep(0.5)
+        await self._execute(connection, query)
+        await connection.close()
 
 
 @pytest.fixture
@@ -98,6 +113,23 @@ async def test_a_commit_whose_answer_a_crash_took_is_not_done_again(
     assert [name for name in await store.read(ACME, agents) if name.startswith("done")] == ["done1"]
 
 
+async def test_a_commit_that_comes_late_to_the_server_is_waited_for(
+    store: PostgresStore, at_commit: AtCommit
+) -> None:
+    at_commit.is_late = True
+    runs = 0
+
+    async def body(tx: Transaction) -> None:
+        nonlocal runs
+        runs += 1
+        await add_agent(tx, f"late{runs}")
+
+    await store.write(ACME, body)
+    assert at_commit.coming is not None
+    await at_commit.coming
+    assert [name for name in await store.read(ACME, agents) if name.startswith("late")] == ["late1"]
+
+
 async def test_who_writes_while_it_is_down_is_told_so_after_three_attempts(
     store: PostgresStore, server: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -105,10 +137,10 @@ async def test_who_writes_while_it_is_down_is_told_so_after_three_attempts(
     attempts = 0
     transaction = postgres_writer._Lane._transaction
 
-    async def counted(lane: Any, group: Any) -> int | None:
+    async def counted(lane: Any, group: Any) -> None:
         nonlocal attempts
         attempts += 1
-        return await transaction(lane, group)
+        await transaction(lane, group)
 
     monkeypatch.setattr(postgres_writer._Lane, "_transaction", counted)
     await asyncio.to_thread(server.stop)

@@ -17,8 +17,9 @@ from tests.contract.store.conftest import SqlitePlace
 from tests.contract.store.journalling import DeltasContract, EventsContract
 from tests.contract.store.leasing import RunsContract
 from tests.contract.store.life import LifeContract
-from tests.contract.store.listening import Heard, ListenContract, ManyContract, announcing
+from tests.contract.store.listening import Heard, ListenContract, announcing
 from tests.contract.store.place import ACME, add_agent, count_agents, found, texts
+from tests.contract.store.putting import PutContract
 from tests.contract.store.tenancy import BOUND, TenancyContract, is_insert, is_read
 from tests.contract.store.throttling import ThrottleContract
 from tests.contract.store.transactions import EndContract, TransactionContract
@@ -55,8 +56,8 @@ class TestEnd(EndContract):
     """Closing."""
 
 
-class TestMany(ManyContract):
-    """Many rows by one statement."""
+class TestPut(PutContract):
+    """Rows that may wait."""
 
 
 class TestListen(ListenContract):

@@ -1,22 +1,25 @@
--- name: system_deltas_begin^
--- Before a tick's other statements: whoever ends, stops or takes over a run holds its chat, and one that is waited for
--- here has done so by the time the next statement looks. All in one order, so that two ticks never wait for each other.
-SELECT count(*) FROM (
-    SELECT FROM json_array_elements(:chats::json) AS chat
+-- name: system_deltas_advance!
+-- One tick of all streams: room for an event in each of the chats. Before the next statement, in one of its own: whoever
+-- ends, stops or takes over a run holds its chat, and one that is waited for here has done so by the time that one looks.
+-- All in one order, so that two ticks never wait for each other.
+WITH held AS (
+    SELECT chats.organisation_id, chats.id FROM json_array_elements(:chats::json) AS chat
     JOIN chats ON chats.organisation_id = chat.value ->> 0 AND chats.id = chat.value ->> 1
     ORDER BY chats.organisation_id, chats.id
-    FOR NO KEY UPDATE OF chats) AS held;
+    FOR NO KEY UPDATE OF chats)
+UPDATE chats SET version = version + 1 FROM held
+WHERE chats.organisation_id = held.organisation_id AND chats.id = held.id;
 
 -- name: system_deltas_held^
--- One tick of all streams: which of the runs are still ours to write, by their place, and each chat's next sequence.
-SELECT json_agg(json_build_array(claim.place - 1, chats.version + 1))
+-- Which of the runs are still ours to write, by their place, and the sequence that there is room for.
+SELECT json_agg(json_build_array(claim.place - 1, chats.version))
 FROM json_array_elements(:claims::json) WITH ORDINALITY AS claim (value, place)
 JOIN runs ON runs.organisation_id = claim.value ->> 0 AND runs.id = claim.value ->> 1
          AND runs.epoch = (claim.value ->> 2)::bigint AND runs.state = 'running' AND runs.stop_requested_at IS NULL
 JOIN chats ON chats.organisation_id = runs.organisation_id AND chats.id = runs.chat_id;
 
--- name: system_deltas_advance!
-UPDATE chats SET version = version + 1
+-- name: system_deltas_withdraw!
+UPDATE chats SET version = version - 1
 FROM json_array_elements(:chats::json) AS chat
 WHERE chats.organisation_id = chat.value ->> 0 AND chats.id = chat.value ->> 1;
 
