@@ -114,7 +114,8 @@ class _Lane:
         self._url = url
         self._sql = sql
         self._connection: asyncpg.Connection | None = None
-        self._lane: int | None = None
+        self._began_with: asyncpg.Connection | None = None
+        self._lane = 0
         self._number = 0
 
     def drop(self) -> None:
@@ -152,8 +153,10 @@ class _Lane:
     async def _transaction(self, group: list[Job]) -> None:
         """Run and commit all of them. Raises `_Spoilt` when nothing was done."""
         connection = await self._connected()
-        if self._lane is None:
-            self._lane = await _new_lane(connection)
+        if (
+            connection is not self._began_with
+        ):  # the lock of the lane before may be held by what we have left behind
+            self._lane, self._began_with = await _new_lane(connection), connection
         patience_ms = GROUP_LOCK_TIMEOUT_MS if len(group) > 1 else LOCK_TIMEOUT_MS
         begin = f"BEGIN; {LOCK.format(lane=self._lane)}; {binding(group[0].organisation_id)}"
         await connection.execute(f"{begin}; SET LOCAL lock_timeout = {patience_ms}")

@@ -130,6 +130,31 @@ async def test_a_commit_that_comes_late_to_the_server_is_waited_for(
     assert [name for name in await store.read(ACME, agents) if name.startswith("late")] == ["late1"]
 
 
+async def test_what_a_broken_connection_leaves_behind_is_in_nobodys_way(
+    store: PostgresStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left: list[asyncpg.Connection] = []
+    runs = 0
+
+    async def body(tx: Transaction) -> None:
+        nonlocal runs
+        runs += 1
+        await add_agent(tx, f"again{runs}")
+        if runs == 1:
+            raise ConnectionResetError("the way there broke")
+
+    def leave(connection: asyncpg.Connection) -> None:
+        left.append(connection)  # the server learns nothing
+
+    with monkeypatch.context() as patched:
+        patched.setattr(asyncpg.Connection, "terminate", leave)
+        async with asyncio.timeout(1.5):  # nobody waits so shortly for a lock
+            await store.write(ACME, body)
+    assert [name for name in await store.read(ACME, agents) if name.startswith("again")] == ["again2"]
+    for connection in left:
+        connection.terminate()
+
+
 async def test_who_writes_while_it_is_down_is_told_so_after_three_attempts(
     store: PostgresStore, server: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
