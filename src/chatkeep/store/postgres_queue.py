@@ -19,7 +19,7 @@ from chatkeep.store.driver import Body
 GROUP_MAX = 32
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Job:
     """A body, and what came of it. `place` is what it is about: the chat, or nothing but itself."""
 
@@ -34,7 +34,7 @@ class Job:
     @property
     def place(self) -> Hashable:
         """Jobs of the same place are done one after the other."""
-        return id(self) if self.about is None else (self.organisation_id, self.about)
+        return self if self.about is None else (self.organisation_id, self.about)
 
 
 class Queue:
