@@ -82,6 +82,25 @@ def at_commit(monkeypatch: pytest.MonkeyPatch) -> AtCommit:
     return AtCommit(monkeypatch)
 
 
+class Tries:
+    """A body that writes an agent of another name each time it is run; the first time it may fail after that."""
+
+    def __init__(self, name: str, *, failing: Exception | None = None) -> None:
+        self._name = name
+        self._failing = failing
+        self._count = 0
+
+    async def __call__(self, tx: Transaction) -> None:
+        self._count += 1
+        await add_agent(tx, f"{self._name}{self._count}")
+        if self._count == 1 and self._failing is not None:
+            raise self._failing
+
+    async def kept(self, store: PostgresStore) -> list[str]:
+        """Those that are there."""
+        return [name for name in await store.read(ACME, agents) if name.startswith(self._name)]
+
+
 def crash(server: Postgres) -> None:
     """It forgets what it was doing, and others are first at work again: they get the numbers of what was forgotten."""
     server.kill()
@@ -102,46 +121,27 @@ async def test_a_commit_whose_answer_a_crash_took_is_not_done_again(
     store: PostgresStore, server: Postgres, at_commit: AtCommit
 ) -> None:
     at_commit.after = partial(crash, server)
-    runs = 0
-
-    async def body(tx: Transaction) -> None:
-        nonlocal runs
-        runs += 1
-        await add_agent(tx, f"done{runs}")
-
+    body = Tries("done")
     await store.write(ACME, body)
-    assert [name for name in await store.read(ACME, agents) if name.startswith("done")] == ["done1"]
+    assert await body.kept(store) == ["done1"]
 
 
 async def test_a_commit_that_comes_late_to_the_server_is_waited_for(
     store: PostgresStore, at_commit: AtCommit
 ) -> None:
     at_commit.is_late = True
-    runs = 0
-
-    async def body(tx: Transaction) -> None:
-        nonlocal runs
-        runs += 1
-        await add_agent(tx, f"late{runs}")
-
+    body = Tries("late")
     await store.write(ACME, body)
     assert at_commit.coming is not None
     await at_commit.coming
-    assert [name for name in await store.read(ACME, agents) if name.startswith("late")] == ["late1"]
+    assert await body.kept(store) == ["late1"]
 
 
 async def test_what_a_broken_connection_leaves_behind_is_in_nobodys_way(
     store: PostgresStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     left: list[asyncpg.Connection] = []
-    runs = 0
-
-    async def body(tx: Transaction) -> None:
-        nonlocal runs
-        runs += 1
-        await add_agent(tx, f"again{runs}")
-        if runs == 1:
-            raise ConnectionResetError("the way there broke")
+    body = Tries("again", failing=ConnectionResetError("the way there broke"))
 
     def leave(connection: asyncpg.Connection) -> None:
         left.append(connection)  # the server learns nothing
@@ -150,7 +150,7 @@ async def test_what_a_broken_connection_leaves_behind_is_in_nobodys_way(
         patched.setattr(asyncpg.Connection, "terminate", leave)
         async with asyncio.timeout(1.5):  # nobody waits so shortly for a lock
             await store.write(ACME, body)
-    assert [name for name in await store.read(ACME, agents) if name.startswith("again")] == ["again2"]
+    assert await body.kept(store) == ["again2"]
     for connection in left:
         connection.terminate()
 
