@@ -19,11 +19,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from chatkeep import __version__
 from chatkeep.domain.chat import Dialect
-from chatkeep.domain.errors import StoreRefused, Unavailable
+from chatkeep.domain.errors import StoreRefused
 from chatkeep.edge.doors import PREFIXES, choose
 from chatkeep.edge.drain import Drain
 from chatkeep.edge.metrics import CONTENT_TYPE, Metrics
-from chatkeep.edge.ready import ANSWER_NOW, REQUEST_ID, Asked, Header, Ready, ReadyAnswers
+from chatkeep.edge.ready import REQUEST_ID, Asked, Found, Header, Ready, ReadyAnswers
 from chatkeep.edge.report import WEBSOCKET, Reporter, answered
 from chatkeep.web.bodies import guarded
 from chatkeep.web.dialect import Built
@@ -67,7 +67,8 @@ class Edge:
         self.metrics = Metrics(lambda: house.runner.running_count)
         self._metrics_token = metrics_token
         self.reporter = Reporter(self.metrics, house.system.clock, requests_log)
-        self._kept = ReadyAnswers(house.system.store.moment, house.system.clock)
+        self._kept = ReadyAnswers(house.system.clock)
+        self.tell_moment = house.system.store.tell_moment
         self._app: ASGIApp = self._at_door
         if origins := house.system.policy.allowed_origins:
             self._app = CORSMiddleware(
@@ -89,23 +90,9 @@ class Edge:
         if scope["type"] == "lifespan":
             await self._run_lifespan(receive, send)
         elif scope["type"] == "http":
-            if not await self._answered_soon(scope):
-                await _Exchange(self, scope, send).run(receive)
+            await _Exchange(self, scope, send).run(receive)
         else:
             await _Talk(self, scope, send).run(receive)
-
-    async def _answered_soon(self, scope: Scope) -> bool:
-        """Where the store must be asked whether an answer is still ready: whether it was, and is sent."""
-        state = scope.get("state", {})
-        asked: Asked | None = state.get("asked")
-        if asked is None or not self._house.system.store.is_shared:
-            return False
-        try:
-            state["moment"] = await self._house.system.store.latest()
-        except Unavailable:
-            return False  # the ordinary way says so
-        found = self.answer_at_once(asked, scope["headers"], state["moment"])
-        return found is not None and bool(scope["extensions"][ANSWER_NOW](*found))
 
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let whoever lives at the URL answer, and note the door's name for log and metrics before that."""
@@ -136,11 +123,10 @@ class Edge:
             return
         answer, path_params = found
         scope["path_params"] = path_params
-        moment = scope["state"].get("moment") or self._house.system.store.moment()
         response = await built.hot.run(answer, Request(scope, receive, send))
         asked = scope["state"].get("asked")
         if asked is not None and isinstance(response, Kept) and "headers" not in scope["state"]:
-            self._kept.keep(asked, moment, _as_ready(name, scope["path"], response))
+            self._kept.keep(asked, scope["state"]["moment"], _as_ready(name, scope["path"], response))
         await response(scope, receive, send)
 
     async def talk(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -155,13 +141,13 @@ class Edge:
         await self._dialects[name].app(scope, receive, send)
 
     def answer_at_once(
-        self, asked: Asked, headers: Iterable[Header], moment: Hashable | None = None
-    ) -> tuple[int, bytes, bytes] | None:
-        """The answer that `__call__` would give this GET, if it is ready: status, header lines and body.
+        self, asked: Asked, headers: list[Header], moment: Hashable | None, started_s: float
+    ) -> Found | None:
+        """The answer that `__call__` would give this GET, if it is ready.
 
-        A request that asks here and is refused carries `asked` in its scope's state, so that its answer may be kept.
+        `moment` is the store's from after the request came: at `started_s`, by `time.perf_counter`. A request that
+        is not answered here carries `asked` and `moment` in its scope's state, so that its answer may be kept.
         """
-        started = time.perf_counter()
         ready = self._kept.find(asked, moment)
         if ready is None:
             return None
@@ -169,7 +155,7 @@ class Edge:
         if body is None:
             return None
         request_id = self.new_request_id(headers)
-        self.reporter.report(ready.answered, request_id, time.perf_counter() - started)
+        self.reporter.report(ready.answered, request_id, time.perf_counter() - started_s)
         return ready.answered.status, b"%b%b%b" % (ready.head, request_id.encode(), LAST_LINES), body
 
     def new_request_id(self, headers: Iterable[Header]) -> str:

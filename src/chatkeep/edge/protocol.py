@@ -10,9 +10,10 @@ itself; tests hold it to that. Used by `edge.server` alone.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Collection, Hashable
+from functools import partial
 from math import inf
-from time import monotonic
+from time import monotonic, perf_counter
 from typing import Any, Protocol
 
 import httptools
@@ -21,11 +22,8 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from chatkeep.domain.limits import Limits
-from chatkeep.edge.ready import ANSWER_NOW, Asked, Header, asked_of
+from chatkeep.edge.ready import Asked, KeepsReady, asked_of
 from chatkeep.web.sse import WRITE_NOW
-
-AnswerAtOnce = Callable[[Asked, list[Header]], tuple[int, bytes, bytes] | None]
-"""Status, header lines with the empty one at their end, and body; see `edge.app.Edge.answer_at_once`."""
 
 LINGER_S = 1.0
 """After a refusal, the edge's or the application's, what still arrives is read and dropped for this long: closing at
@@ -112,11 +110,12 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
         *,
         limits: Limits,
-        answer_at_once: AnswerAtOnce | None = None,
+        ready: KeepsReady | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._limits = limits
-        self._answer_at_once = answer_at_once
+        self._ready = ready
+        self._held: Asked | None = None  # waits to be told whether its answer is ready
         self._header_bytes_max = limits.header_bytes_max
         self._slice_bytes = min(HEADER_SLICE_BYTES, limits.header_bytes_max)
         self._deadline_s = inf  # by time.monotonic; inf while the application has its turn
@@ -140,6 +139,7 @@ class GuardedHttpProtocol(HttpToolsProtocol):
             self._running.disconnected = True
             self._running.message_event.set()
         self.pipeline.clear()
+        self._held = None
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -161,6 +161,7 @@ class GuardedHttpProtocol(HttpToolsProtocol):
     # --- the parser's calls ------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
+        self._begin_held()  # one is held at most, and the parser's state is still this one's
         super().on_message_begin()
         self._in_header = True
         if self._answered and self._deadline_s != inf:  # a kept-alive connection ends its idle time
@@ -177,13 +178,9 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         self.scope["headers"] = self.headers.copy()
         self._in_header = False
         self._overhead_bytes = 0
-        if self._is_answered_at_once():
-            return
-        self.scope["extensions"] = {WRITE_NOW: self.write_now, ANSWER_NOW: self.answer_now}  # type: ignore[dict-item]  # ours are functions
-        super().on_headers_complete()
-        if not self.pipeline:
-            self._running = self.cycle
         self._deadline_s = inf
+        if not self._hold():
+            self._begin()
 
     def on_message_complete(self) -> None:
         if self.cycle is not None:  # the connection's first request may have been answered without one
@@ -203,6 +200,10 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         self._finished = True
         super().handle_websocket_upgrade()
 
+    def shutdown(self) -> None:
+        self._begin_held()  # else the connection would pass for idle
+        super().shutdown()
+
     def on_response_complete(self) -> None:
         # Not super(): it arms a timer for each answer, where here a deadline for the sweeper is enough.
         self.server_state.total_requests += 1
@@ -220,27 +221,6 @@ class GuardedHttpProtocol(HttpToolsProtocol):
             # Of a body that nobody wanted to the end, little more is waited for.
             self._deadline_s = monotonic() + (min(idle_s, LINGER_S) if self.cycle.more_body else idle_s)
 
-    def _is_answered_at_once(self) -> bool:
-        """Write the answer to a GET that is ready, unless another one is under way or waits for its client."""
-        if self._answer_at_once is None or self.parser.get_method() != b"GET":
-            return False
-        asked = asked_of(self.parser.get_http_version(), self.url, self.headers)
-        is_busy = not getattr(self.cycle, "response_complete", True) or self.flow.write_paused
-        if is_busy or (ready := self._answer_at_once(asked, self.headers)) is None:
-            self.scope["state"]["asked"] = asked
-            return False
-        self._write_ready(*ready)
-        self.server_state.total_requests += 1
-        self._answered = True
-        self._deadline_s = monotonic() + self._limits.keep_alive_idle_s
-        return True
-
-    def _write_ready(self, status: int, lines: bytes, body: bytes) -> None:
-        self.transport.write(b"".join((STATUS_LINE[status], self._default_lines(), lines, body)))
-
-    def _default_lines(self) -> bytes:
-        return b"".join([b"%b: %b\r\n" % header for header in self.server_state.default_headers])
-
     # --- ours --------------------------------------------------------------------------------------
 
     def write_now(self, piece: bytes) -> bool:
@@ -255,16 +235,6 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         ):
             return False
         self.transport.write(b"%x\r\n%b\r\n" % (len(piece), piece))
-        return True
-
-    def answer_now(self, status: int, lines: bytes, body: bytes) -> bool:
-        """Send a whole answer to the request under way. False, and nothing sent, where that is not possible."""
-        running = self._running
-        if running is None or running.response_started or running.disconnected or self.flow.write_paused:
-            return False
-        running.response_started = running.response_complete = True
-        self._write_ready(status, lines, body)
-        running.on_response()
         return True
 
     def sweep(self, now_s: float) -> None:
@@ -284,6 +254,52 @@ class GuardedHttpProtocol(HttpToolsProtocol):
             self._refuse(408, "The request's headers did not arrive in time.")
         else:
             self.transport.close()
+
+    def _begin(self) -> None:
+        """Have the application answer the request whose header is complete."""
+        self.scope["extensions"] = {WRITE_NOW: self.write_now}  # type: ignore[dict-item]  # ours is a function
+        super().on_headers_complete()
+        if not self.pipeline:
+            self._running = self.cycle
+
+    def _hold(self) -> bool:
+        """Ask the store's moment for a GET whose answer may be ready, unless another one is under way or waits for its
+        client. Until it is told, which may be at once, only this connection knows of the request.
+        """
+        if self._ready is None or self.parser.get_method() != b"GET":
+            return False
+        if not getattr(self.cycle, "response_complete", True) or self.flow.write_paused:
+            return False
+        asked = asked_of(self.parser.get_http_version(), self.url, self.headers)
+        if asked is None:
+            return False
+        self._held = asked
+        self._ready.tell_moment(partial(self._on_moment, self._ready, asked, perf_counter()))
+        return True
+
+    def _on_moment(self, ready: KeepsReady, asked: Asked, started_s: float, moment: Hashable | None) -> None:
+        if self._held is not asked:
+            return  # it could not wait
+        found = None
+        if not self.flow.write_paused:
+            found = ready.answer_at_once(asked, self.headers, moment, started_s)
+        if found is None:
+            self.scope["state"].update(asked=asked, moment=moment)
+            self._begin_held()
+            return
+        self._held = None
+        status, lines, body = found
+        default = b"".join([b"%b: %b\r\n" % header for header in self.server_state.default_headers])
+        self.transport.write(b"".join((STATUS_LINE[status], default, lines, body)))
+        self.server_state.total_requests += 1
+        self._answered = True
+        self._deadline_s = monotonic() + self._limits.keep_alive_idle_s
+
+    def _begin_held(self) -> None:
+        if self._held is not None:
+            self._held = None
+            self._begin()
+            super().on_message_complete()
 
     def _feed(self, data: bytes) -> None:
         if self._finished or self.transport.is_closing():
@@ -311,6 +327,7 @@ class GuardedHttpProtocol(HttpToolsProtocol):
 
     def _refuse(self, status: int, sentence: str) -> None:
         """Answer the broken request if no other answer is under way, and close without losing that answer."""
+        self._begin_held()
         self._finished = True
         self._deadline_s = monotonic() + LINGER_S
         if self.headers:

@@ -26,6 +26,7 @@ from starlette.types import ASGIApp
 from chatkeep.domain.limits import Limits
 from chatkeep.edge.drain import Drain
 from chatkeep.edge.protocol import GuardedHttpProtocol, Sweeper
+from chatkeep.edge.ready import KeepsReady
 from chatkeep.edge.websocket_protocol import GuardedWebSocketProtocol
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -147,11 +148,12 @@ def inherited(descriptor: int) -> socket.socket:
 
 
 def _config(app: ASGIApp, limits: Limits, requests_s: float) -> uvicorn.Config:
-    at_once = getattr(app, "answer_at_once", None)
+    edge: object = app
+    ready = edge if isinstance(edge, KeepsReady) else None
     config = uvicorn.Config(
         cast("Any", app),
         interface="asgi3",
-        http=cast("Any", partial(GuardedHttpProtocol, limits=limits, answer_at_once=at_once)),
+        http=cast("Any", partial(GuardedHttpProtocol, limits=limits, ready=ready)),
         ws=cast("Any", partial(GuardedWebSocketProtocol, limits=limits)),
         ws_max_size=limits.websocket_frame_bytes_max,
         ws_per_message_deflate=False,  # our frames are tokens: a window of memory a client, and nothing gained

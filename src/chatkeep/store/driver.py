@@ -119,12 +119,10 @@ class Store(Protocol):
         """Have `listener` called on the event loop when another process summons."""
         ...
 
-    def moment(self) -> Hashable | None:
-        """Equal to an earlier value only if no process has committed in between; None: it cannot be told at once."""
-        ...
-
-    async def latest(self) -> Hashable | None:
-        """As `moment`, also where somebody else must be asked; None: the store cannot tell."""
+    def tell_moment(self, listener: Callable[[Hashable | None], object]) -> None:
+        """Have `listener` called with a value that is equal to an earlier one only if no process has committed in
+        between: at once, or on the event loop where somebody else must be asked. None: the store cannot tell.
+        """
         ...
 
     def is_healthy(self) -> bool:

@@ -6,10 +6,10 @@ Only wiring and the command line name this module. A store belongs to the event 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Any, TypeVar
 
-from chatkeep.domain.errors import ShuttingDown
+from chatkeep.domain.errors import ChatkeepError, ShuttingDown
 from chatkeep.domain.ids import ChatId, OrganisationId
 from chatkeep.store import statements
 from chatkeep.store.agreements import refuse_half_copied
@@ -111,13 +111,12 @@ class PostgresStore:
         """Have `listener` called when another node summons."""
         self._bell.heed(listener)
 
-    def moment(self) -> None:
-        """Only the server can tell."""
-
-    async def latest(self) -> Hashable:
-        """The newest snapshot."""
-        self._check_open()
-        return await self._moments.now()
+    def tell_moment(self, listener: Callable[[Hashable | None], object]) -> None:
+        """Tell the newest snapshot once the server has told it; None if it does not, and once closed."""
+        if self._is_closed:
+            listener(None)
+        else:
+            self._moments.tell(lambda found: listener(None if isinstance(found, ChatkeepError) else found))
 
     def is_healthy(self) -> bool:
         """Whether the database has answered lately."""

@@ -7,6 +7,7 @@ ask while a look is under way share the next one, so a thousand who ask cost one
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from math import inf
 from time import monotonic
 from typing import TypeAlias
@@ -26,20 +27,28 @@ class Moments:
 
     def __init__(self, connections: Connections) -> None:
         self.connections = connections
-        self._waiting: list[asyncio.Future[Moment]] = []
+        self._waiting: list[Callable[[Moment | ChatkeepError], object]] = []
         self._looking: asyncio.Task[None] | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def now(self) -> Moment:
         """Equal to an earlier value only if nothing was committed in between. Raises `StoreBusy`, `StoreLost`."""
-        loop = self._loop
-        if loop is None:
-            loop = self._loop = asyncio.get_running_loop()
-        told: asyncio.Future[Moment] = loop.create_future()
-        self._waiting.append(told)
+        told: asyncio.Future[Moment | ChatkeepError] = asyncio.get_running_loop().create_future()
+
+        def tell(found: Moment | ChatkeepError) -> None:
+            if not told.done():  # cancelled
+                told.set_result(found)
+
+        self.tell(tell)
+        found = await told
+        if isinstance(found, ChatkeepError):
+            raise found
+        return found
+
+    def tell(self, listener: Callable[[Moment | ChatkeepError], object]) -> None:
+        """Have `listener` called on the event loop with what `now` would return or raise."""
+        self._waiting.append(listener)
         if self._looking is None:
-            self._looking = loop.create_task(self._look(), name="store moment")
-        return await told
+            self._looking = asyncio.create_task(self._look(), name="store moment")
 
     async def _look(self) -> None:
         try:
@@ -53,13 +62,8 @@ class Moments:
                     found = lent, snapshot
                 except ChatkeepError as error:
                     found = error
-                for told in waiting:
-                    if told.done():
-                        continue  # cancelled
-                    if isinstance(found, ChatkeepError):
-                        told.set_exception(found)
-                    else:
-                        told.set_result(found)
+                for listener in waiting:
+                    asyncio.get_running_loop().call_soon(listener, found)
         finally:
             self._looking = None
 

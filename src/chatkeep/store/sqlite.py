@@ -6,7 +6,7 @@ Only wiring and the command line name this module. The event loop has a reader o
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import local
@@ -176,13 +176,9 @@ class SqliteStore:
     def heed(self, listener: Summoned) -> None:
         """As `hear`."""
 
-    async def latest(self) -> bytes | None:
-        """As `moment`."""
-        return self.moment()
-
-    def moment(self) -> bytes | None:
-        """The header of the write-ahead log's index; None once closed."""
-        return None if self._is_closed else self._moment.now()
+    def tell_moment(self, listener: Callable[[bytes | None], object]) -> None:
+        """Tell the header of the write-ahead log's index at once; None once closed."""
+        listener(None if self._is_closed else self._moment.now())
 
     def is_healthy(self) -> bool:
         """Whether the writer takes work."""

@@ -1,193 +1,27 @@
-"""Answers that are ready are the ordinary ones: every request is made of two servers over the same edge, one of which
-never answers at once. Whatever happens to chat, key or time, both answer alike, byte for byte.
-"""
+"""When an answer is ready, and for how long. Every dialect and engine: `tests/contract/dialects/test_ready.py`."""
 
 from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import orjson
 import pytest
-from starlette.types import Receive, Scope, Send
 
 from chatkeep import wiring
 from chatkeep.config import Settings
 from chatkeep.domain.ids import ChatId, CredentialId, OrganisationId, PrincipalId
-from chatkeep.domain.limits import Limits
 from chatkeep.domain.message import NewMessage
 from chatkeep.edge import ready
-from chatkeep.edge.app import Edge
-from chatkeep.edge.ready import Asked, Header
 from chatkeep.services import keys, organisations, runs
 from chatkeep.services.context import Context
 from chatkeep.services.wishes import Wish
-from tests.contract.dialects.speaking import NATIVE, OPENWEBUI, SPEAKERS, Speaker
-from tests.unit.edge.serving import Running, running, with_lifespan
+from tests.contract.dialects.pairs import Pair, connect, get, status, warm
+from tests.contract.dialects.pairs import pair as pair
+from tests.contract.dialects.speaking import NATIVE, OPENWEBUI
 from tests.upstream import DONE, Raw, finish_event, text_event
-from tests.world import Caller, FakeClock, World
-
-MINE = {"x-request-id": "mine"}
-
-
-class Watched:
-    """The edge, counting what it answered at once."""
-
-    def __init__(self, edge: Edge) -> None:
-        self.at_once = 0
-        self._edge = edge
-        self._app = with_lifespan(edge)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._app(scope, receive, send)
-
-    def answer_at_once(self, asked: Asked, headers: Iterable[Header]) -> tuple[int, bytes, bytes] | None:
-        found = self._edge.answer_at_once(asked, headers)
-        self.at_once += found is not None
-        return found
-
-
-class Connection:
-    """A kept-alive connection."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader = reader
-        self._writer = writer
-
-    async def ask(self, *requests: bytes) -> list[bytes]:
-        """The answers to requests sent in one piece, without their dates."""
-        self._writer.write(b"".join(requests))
-        return [await self._answer(is_head=request.startswith(b"HEAD")) for request in requests]
-
-    async def _answer(self, *, is_head: bool) -> bytes:
-        head = await self._reader.readuntil(b"\r\n\r\n")
-        length = re.search(rb"content-length: (\d+)", head)
-        body = b"" if is_head or length is None else await self._reader.readexactly(int(length[1]))
-        return re.sub(rb"(?m)^date: .*$", b"", head) + body
-
-    def close(self) -> None:
-        self._writer.close()
-
-
-@dataclass
-class Pair:
-    """The same world behind both servers."""
-
-    world: World
-    watched: Watched
-    quick: Connection
-    plain: Connection
-    server: Running
-
-    async def alike(self, request: bytes, *, at_once: bool) -> bytes:
-        """The answer that both give to this request; `at_once`: whether the quick one had it ready."""
-        before = self.watched.at_once
-        (quick,) = await self.quick.ask(request)
-        assert (self.watched.at_once > before) == at_once, quick[:200]
-        (plain,) = await self.plain.ask(request)
-        assert quick == plain
-        return quick
-
-
-@pytest.fixture
-async def pair(world: World) -> AsyncIterator[Pair]:
-    edge = world.server.edge
-    watched = Watched(edge)
-    async with (
-        running(watched, Limits()) as quick,
-        running(with_lifespan(edge), Limits()) as plain,
-        _connection(quick) as first,
-        _connection(plain) as second,
-    ):
-        yield Pair(world, watched, first, second, quick)
-
-
-@asynccontextmanager
-async def _connection(server: Running) -> AsyncIterator[Connection]:
-    connection = Connection(*await server.connect())
-    try:
-        yield connection
-    finally:
-        connection.close()
-
-
-def get(speaker: Speaker, chat_id: str, caller: Caller, method: str = "GET", **more: str) -> bytes:
-    headers = {"host": "x", **MINE, **speaker.credential(caller.key)}
-    headers |= {name.replace("_", "-"): value for name, value in more.items()}
-    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-    return f"{method} {speaker.prefix}{speaker.chat(chat_id)} HTTP/1.1\r\n{lines}\r\n".encode()
-
-
-def status(answer: bytes) -> int:
-    return int(answer[9:12])
-
-
-def etag(answer: bytes) -> str:
-    found = re.search(rb"etag: (\S+)", answer)
-    assert found is not None
-    return found[1].decode()
-
-
-async def warm(pair: Pair, speaker: Speaker, caller: Caller | None = None) -> tuple[str, bytes]:
-    """A chat and a request for it whose answer is ready."""
-    caller = caller or pair.world.owner
-    chat_id, _ = await speaker.make(pair.world, caller)
-    request = get(speaker, chat_id, caller)
-    assert status(await pair.alike(request, at_once=False)) == 200
-    assert status(await pair.alike(request, at_once=True)) == 200
-    return chat_id, request
-
-
-async def say(pair: Pair, chat_id: str) -> None:
-    await pair.world.native(
-        "POST", f"/chats/{chat_id}/messages", messages=[{"role": "user", "content": "more"}]
-    )
-
-
-@pytest.mark.parametrize("speaker", SPEAKERS, ids=lambda speaker: speaker.name)
-class TestEveryDialect:
-    async def test_ready_answers_are_the_ordinary_ones(self, pair: Pair, speaker: Speaker) -> None:
-        chat_id, request = await warm(pair, speaker)
-        seen = etag(await pair.alike(request, at_once=True))
-        conditional = get(speaker, chat_id, pair.world.owner, if_none_match=seen)
-        assert status(await pair.alike(conditional, at_once=False)) == 304
-        assert status(await pair.alike(conditional, at_once=True)) == 304
-        assert status(await pair.alike(request, at_once=True)) == 200
-
-    async def test_a_change_is_seen_by_the_next_request(self, pair: Pair, speaker: Speaker) -> None:
-        chat_id, request = await warm(pair, speaker)
-        old = await pair.alike(request, at_once=True)
-        conditional = get(speaker, chat_id, pair.world.owner, if_none_match=etag(old))
-        await pair.alike(conditional, at_once=False)
-        await say(pair, chat_id)
-        assert await pair.alike(request, at_once=False) != old
-        assert status(await pair.alike(conditional, at_once=False)) == 200
-        assert etag(await pair.alike(request, at_once=True)) != etag(old)
-
-    async def test_a_deleted_chat_is_gone(self, pair: Pair, speaker: Speaker) -> None:
-        chat_id, request = await warm(pair, speaker)
-        await pair.world.native("DELETE", f"/chats/{chat_id}")
-        assert status(await pair.alike(request, at_once=False)) >= 400
-        assert status(await pair.alike(request, at_once=False)) >= 400
-
-    async def test_strangers_are_told_nothing(self, pair: Pair, speaker: Speaker) -> None:
-        stranger = await pair.world.organisation()
-        chat_id, request = await warm(pair, speaker)
-        assert status(await pair.alike(request, at_once=True)) == 200
-        for _ in range(2):
-            assert status(await pair.alike(get(speaker, chat_id, stranger), at_once=False)) >= 400
-
-    async def test_a_revoked_key_is_refused_at_once(self, pair: Pair, speaker: Speaker) -> None:
-        guest = await pair.world.person("admin")
-        _, request = await warm(pair, speaker, guest)
-        await pair.world.revoke(guest)
-        refused = await pair.alike(request, at_once=False)
-        assert status(refused) in (401, 403)
-        assert await pair.alike(request, at_once=False) == refused
+from tests.world import FakeClock
 
 
 async def test_a_key_that_another_process_revoked_is_refused_at_once(pair: Pair, tmp_path: Path) -> None:
@@ -307,7 +141,7 @@ async def test_a_request_without_keep_alive_is_never_answered_at_once(pair: Pair
         known.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n"),
     ):
         for _ in range(2):
-            async with _connection(pair.server) as connection:
+            async with connect(pair.server) as connection:
                 (answer,) = await connection.ask(request)
                 assert b"connection: close" in answer
     assert pair.watched.at_once == before
