@@ -31,7 +31,7 @@ JOINING = sorted(name for name, sql in BY_NAME.items() if JOIN.search(sql) and n
 
 # No answer in the matrix depends on them. That they forget is noticed by tests/flows/test_budgets.py, and by
 # tests/contract/store/journalling.py, where two organisations have chats and runs of the same ids.
-ELSEWHERE = frozenset({"budget_get", "system_deltas_held"})
+ELSEWHERE = frozenset({"budget_get", "system_deltas_append"})
 
 SAMPLE = (
     "chat_access",

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from chatkeep.domain.event import Event, EventKind
 from chatkeep.domain.ids import ChatId, OrganisationId, RunId
@@ -136,36 +135,27 @@ async def append_deltas(tx: Transaction, deltas: Sequence[Delta], *, now: int) -
     """One tick of all streams (system work), at most one piece a chat. Returns which were refused, by their place:
     where the lease is another's, or the run is over or shall stop.
     """
-    # All in one row, and all chats in one statement: between two steps of SQLite, other threads want to run.
-    await tx.run("system_deltas_advance", chats=_chats_of(deltas))
-    claims = [[each.run.organisation_id, each.run.id, each.run.epoch] for each in deltas]
-    found = await tx.one("system_deltas_held", claims=write_json(claims))
-    assert found is not None
-    held: Any = read_json(found[0]) or []
-    rows: list[dict[str, Value]] = []
-    for number, seq in sorted(held):
-        run, kind, text = deltas[number].run, deltas[number].kind, deltas[number].text
-        rows.append(
-            {
-                "of_organisation": run.organisation_id,
-                "chat_id": run.chat_id,
-                "seq": seq,
-                "at": now,
-                "kind": kind,
-                "run_id": run.id,
-                "text": text,
-            }
-        )
-        tx.announce(Event(run.organisation_id, run.chat_id, seq, now, kind, run.id, text=text))
-    await tx.put("system_delta_insert", rows)
-    refused = set(range(len(deltas))) - {number for number, _ in held}
+    chats = write_json([_place_of(each) for each in deltas])
+    await tx.run("system_deltas_advance", chats=chats)
+    said = [[each.run.organisation_id, each.run.id, each.run.epoch, each.kind, each.text] for each in deltas]
+    row = await tx.one("system_deltas_append", at=now, deltas=write_json(said), chats=chats)
+    assert row is not None
+    seqs = {(organisation_id, chat_id): seq for organisation_id, chat_id, seq in read_json(row[0]) or ()}
+    refused = set()
+    for number, each in enumerate(deltas):
+        seq = seqs.get(_place_of(each))
+        if seq is None:
+            refused.add(number)
+        else:
+            tx.announce(Event(*_place_of(each), seq, now, each.kind, each.run.id, text=each.text))
     if refused:
-        await tx.run("system_deltas_withdraw", chats=_chats_of([deltas[number] for number in refused]))
+        withdrawn = write_json([_place_of(deltas[number]) for number in refused])
+        await tx.run("system_deltas_withdraw", chats=withdrawn)
     return refused
 
 
-def _chats_of(deltas: Sequence[Delta]) -> str | None:
-    return write_json([[each.run.organisation_id, each.run.chat_id] for each in deltas])
+def _place_of(delta: Delta) -> Place:
+    return delta.run.organisation_id, delta.run.chat_id
 
 
 async def fold(tx: Transaction, *, before: int, limit: int) -> int:

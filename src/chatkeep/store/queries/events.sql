@@ -28,10 +28,6 @@ WHERE r.organisation_id = :organisation_id AND r.answer_id = :answer_id AND r.id
   AND e.run_id = r.id AND e.kind = 'run.delta'
 ORDER BY e.seq;
 
--- name: system_delta_insert!
-INSERT INTO events (organisation_id, chat_id, seq, at, kind, run_id, text)
-VALUES (:of_organisation, :chat_id, :seq, :at, :kind, :run_id, :text);
-
 -- name: system_runs_to_fold
 SELECT organisation_id, id, chat_id, first_seq, last_seq FROM runs
 WHERE is_folded = 0 AND ended_at IS NOT NULL AND ended_at < :before ORDER BY ended_at LIMIT :row_limit;

@@ -10,13 +10,17 @@ WITH held AS (
 UPDATE chats SET version = version + 1 FROM held
 WHERE chats.organisation_id = held.organisation_id AND chats.id = held.id;
 
--- name: system_deltas_held^
--- Which of the runs are still ours to write, by their place, and the sequence that there is room for.
-SELECT json_agg(json_build_array(claim.place - 1, chats.version))
-FROM json_array_elements(:claims::json) WITH ORDINALITY AS claim (value, place)
-JOIN runs ON runs.organisation_id = claim.value ->> 0 AND runs.id = claim.value ->> 1
-         AND runs.epoch = (claim.value ->> 2)::bigint AND runs.state = 'running' AND runs.stop_requested_at IS NULL
-JOIN chats ON chats.organisation_id = runs.organisation_id AND chats.id = runs.chat_id;
+-- name: system_deltas_append^
+-- A piece for each of the runs that are still ours to write, where there is room for it: which chats got one.
+WITH added AS (
+INSERT INTO events (organisation_id, chat_id, seq, at, kind, run_id, text)
+SELECT chats.organisation_id, chats.id, chats.version, :at, delta.value ->> 3, runs.id, delta.value ->> 4
+FROM json_array_elements(:deltas::json) AS delta
+JOIN runs ON runs.organisation_id = delta.value ->> 0 AND runs.id = delta.value ->> 1
+         AND runs.epoch = (delta.value ->> 2)::bigint AND runs.state = 'running' AND runs.stop_requested_at IS NULL
+JOIN chats ON chats.organisation_id = runs.organisation_id AND chats.id = runs.chat_id
+RETURNING organisation_id, chat_id, seq)
+SELECT json_agg(json_build_array(organisation_id, chat_id, seq)) FROM added;
 
 -- name: system_deltas_withdraw!
 UPDATE chats SET version = version - 1
