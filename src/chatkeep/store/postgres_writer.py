@@ -45,6 +45,10 @@ INSERT INTO commits (lane, number) VALUES ({lane}, {number})
 ON CONFLICT (lane) DO UPDATE SET number = excluded.number, at = clock_timestamp()
 """
 
+PLANS = "SET LOCAL plan_cache_mode = {mode}"
+"""Work of the system, which comes first in a group, is about many chats at once, and may come before a new database
+knows how many it has: a plan that was made and kept then may read them all for each."""
+
 
 class _OutcomeUnknown(Exception):
     """The connection broke while the transaction was being committed."""
@@ -158,7 +162,9 @@ class _Lane:
         ):  # the lock of the lane before may be held by what we have left behind
             self._lane, self._began_with = await _new_lane(connection), connection
         patience_ms = GROUP_LOCK_TIMEOUT_MS if len(group) > 1 else LOCK_TIMEOUT_MS
-        begin = f"BEGIN; {LOCK.format(lane=self._lane)}; {_bound_to(group[0].organisation_id)}"
+        begin = f"BEGIN; {LOCK.format(lane=self._lane)}; {binding(group[0].organisation_id)}"
+        if group[0].organisation_id is None:
+            begin = f"{begin}; {PLANS.format(mode='force_custom_plan')}"
         await connection.execute(f"{begin}; SET LOCAL lock_timeout = {patience_ms}")
         try:
             has_written = await self._run(connection, group)
@@ -182,7 +188,7 @@ class _Lane:
         for place, job in enumerate(group):
             if job.organisation_id != bound_to:
                 await _send(unsent, group)
-                await connection.execute(_bound_to(job.organisation_id))
+                await connection.execute(f"{binding(job.organisation_id)}; {PLANS.format(mode='auto')}")
                 bound_to = job.organisation_id
             transaction = PostgresTransaction(connection, self._sql, bound_to, unsent)
             job.result, job.error, job.events = None, None, transaction.announced
@@ -240,13 +246,6 @@ async def _new_lane(connection: asyncpg.Connection) -> int:
         await connection.execute(f"SET LOCAL ROLE {SYSTEM}; {FORGET_LANES}")
         lane: int = await connection.fetchval(NEW_LANE)
         return lane
-
-
-def _bound_to(organisation_id: OrganisationId | None) -> str:
-    # Work of the system is about many chats at once, and comes before a new database knows how many it has: a plan that
-    # was made and kept then may read them all for each.
-    plans = "force_custom_plan" if organisation_id is None else "auto"
-    return f"{binding(organisation_id)}; SET LOCAL plan_cache_mode = {plans}"
 
 
 def _failed(group: list[Job], error: BaseException) -> list[Job]:
